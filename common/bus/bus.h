@@ -1,0 +1,215 @@
+/*
+ * bus.h: the only rdkafka.h. Kafka as l2flow uses it: one transactional consume-transform-produce loop (SPEC section 6), a plain
+ * idempotent producer, a group-less reader, and topic administration. Errors carry librdkafka's text; their class decides.
+ */
+#ifndef BUS_H
+#define BUS_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define BUS_METADATA_BYTES_MAX 64
+#define BUS_PARTITIONS_MAX 1024
+#define BUS_BATCH_MAX 2048
+#define BUS_HEADERS_MAX 8
+
+/* Client settings handed to librdkafka as they are (bootstrap.servers, security.protocol, …); borrowed during the call. */
+struct bus_setting {
+    const char *key;
+    const char *value;
+};
+
+/* Where librdkafka's own log lines and error callbacks go: one line of text; called from its threads. May be NULL. */
+typedef void (*bus_log_fn)(void *user, int level /* syslog */, const char *text);
+
+/* ---- the transactional loop: used by one thread, but for the worker that it owns ---- */
+
+struct bus;
+
+struct bus_options {
+    const struct bus_setting *settings;
+    unsigned settings_n;
+    const char *group_id;
+    const char *group_instance_id; /* static membership: stable per replica */
+    const char *transactional_id;  /* stable per replica */
+    const char *input_topic;
+    const char *const *output_topics; /* indices are `topic` below */
+    unsigned output_topics_n;
+    size_t buffer_bytes_max; /* encoded outputs whose commit is not yet known; two halves: open and in flight */
+    unsigned session_timeout_ms, transaction_timeout_ms; /* 10,000 each */
+    bus_log_fn log;
+    void *log_user;
+};
+
+enum bus_event_kind {
+    BUS_RECORD,     /* an input record */
+    BUS_END,        /* every record below `offset` of `partition` has been handed out (the broker's end at that moment) */
+    BUS_ASSIGNED,   /* `partition` is ours: restore it, then bus_start. `offset` = committed or -1, `metadata` = its metadata or "" */
+    BUS_REVOKED,    /* `partition` is not ours any more, or must be rebuilt: drop its state; its uncommitted outputs are gone */
+    BUS_END_OFFSET, /* answer to bus_ask_end: `offset` = end offset as of a moment after `asked_mono_us` */
+    BUS_COMMITTED,  /* a commit is known to have happened: `deliveries` */
+};
+
+struct bus_delivery {
+    uint64_t tag; /* of bus_send; only outputs with tag ≠ 0 are reported */
+    int64_t offset;
+};
+
+struct bus_event {
+    enum bus_event_kind kind;
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp_us; /* RECORD: Kafka's, real time, µs (milliseconds on the wire); -1 when it has none */
+    const uint8_t *key;   /* RECORD; NULL when absent */
+    size_t key_n;
+    const uint8_t *value;
+    size_t value_n;
+    const char *metadata;
+    int64_t asked_mono_us;
+    const struct bus_delivery *deliveries;
+    unsigned deliveries_n;
+};
+
+struct bus_batch {
+    const struct bus_event *events; /* valid until the next bus_poll */
+    unsigned n;
+};
+
+/*
+ * Connects, checks that the topics exist (their partition counts equal), initialises transactions (aborting what a predecessor with
+ * this transactional id left open) and joins the group. ERR_REJECT: the configuration is at fault; ERR_RETRY: the broker is out of
+ * reach for `session_timeout_ms`; the text names address, topic or setting and the way out.
+ */
+enum err_class bus_new(const struct bus_options *options, struct bus **ret_bus, struct err *err) MUST_CHECK;
+/* Leaves the group's static membership in place (no rebalance on a restart). NULL-safe. Does not commit. */
+void bus_free(struct bus *bus);
+
+unsigned bus_partitions(const struct bus *bus); /* of the input topic */
+
+/* Up to BUS_BATCH_MAX events, waiting at most timeout_ms for the first. An outage is not an error: it waits, and bus_connected says no. */
+enum err_class bus_poll(struct bus *bus, int timeout_ms, struct bus_batch *ret_batch, struct err *err) MUST_CHECK;
+/* After BUS_ASSIGNED: start handing out records of `partition` from `offset` on (-2: the log's start). */
+enum err_class bus_start(struct bus *bus, int32_t partition, int64_t offset, struct err *err) MUST_CHECK;
+/* Asks for the end offset of `partition`, without waiting; the answer is a BUS_END_OFFSET event, or never comes. At most one open question a partition. */
+enum err_class bus_ask_end(struct bus *bus, int32_t partition, struct err *err) MUST_CHECK;
+
+struct bus_header {
+    const char *name;
+    const void *value;
+    size_t value_n;
+};
+
+struct bus_output {
+    unsigned topic;
+    int32_t partition;
+    const void *key;
+    size_t key_n;
+    const void *value;
+    size_t value_n;
+    int64_t timestamp_ms; /* 0: now */
+    uint64_t tag;
+    const struct bus_header *headers;
+    unsigned headers_n;
+};
+
+/* Bytes that bus_send may still take: the caller polls no further while one event's worst case does not fit. */
+size_t bus_room(const struct bus *bus);
+/* Copies the output into the open buffer. Nothing is sent before bus_commit. Asserts that it fits. */
+void bus_send(struct bus *bus, const struct bus_output *output);
+
+struct bus_position {
+    int32_t partition;
+    int64_t offset; /* next to read */
+    char metadata[BUS_METADATA_BYTES_MAX + 1];
+};
+
+/* True while a commit is under way in the worker: then bus_commit must not be called (outputs gather meanwhile). */
+bool bus_committing(const struct bus *bus);
+/*
+ * Hands everything sent so far, with the positions of every partition it was made for, to the worker: begin, produce, send offsets,
+ * commit. Its end is a BUS_COMMITTED event. The worker re-sends the same bytes after an abort; after an outcome that stays unknown for
+ * 10 s it makes a new producer and lets the committed offsets decide (go on, or BUS_REVOKED + BUS_ASSIGNED of all partitions).
+ * Fenced or fatal: the next bus_poll returns ERR_FATAL.
+ */
+void bus_commit(struct bus *bus, const struct bus_position *positions, unsigned n);
+/* Waits for the commit under way, at most timeout_ms. ERR_RETRY when it is still under way. */
+enum err_class bus_drain(struct bus *bus, int timeout_ms, struct err *err) MUST_CHECK;
+bool bus_connected(const struct bus *bus);
+
+/* ---- a plain idempotent producer, at least once, non-blocking ---- */
+
+struct bus_producer;
+
+enum err_class bus_producer_new(const struct bus_setting *settings, unsigned settings_n, bus_log_fn log, void *log_user,
+                                struct bus_producer **ret_producer, struct err *err) MUST_CHECK;
+/* ERR_RETRY: its queue is full, nothing was taken. Partition -1: murmur2 of the key, as Java clients do. topic by name. */
+enum err_class bus_producer_send(struct bus_producer *producer, const char *topic, const struct bus_output *output, struct err *err) MUST_CHECK;
+/* Serves delivery reports; counts since the start. Any permanently failed record is counted and its text kept in err (ERR_REJECT or ERR_FATAL). */
+enum err_class bus_producer_poll(struct bus_producer *producer, int timeout_ms, struct err *err) MUST_CHECK;
+enum err_class bus_producer_flush(struct bus_producer *producer, int timeout_ms, struct err *err) MUST_CHECK;
+uint64_t bus_producer_delivered(const struct bus_producer *producer);
+void bus_producer_free(struct bus_producer *producer);
+
+/* ---- a reader without a group: read_committed ---- */
+
+struct bus_reader;
+
+struct bus_reader_record {
+    int32_t partition;
+    int64_t offset;
+    int64_t timestamp_us;
+    const uint8_t *key;
+    size_t key_n;
+    const uint8_t *value;
+    size_t value_n;
+    struct bus_header headers[BUS_HEADERS_MAX];
+    unsigned headers_n;
+};
+
+#define BUS_FROM_START INT64_C(-2)
+#define BUS_FROM_END INT64_C(-1)
+
+/*
+ * Reads `topic` from `from` (an offset, BUS_FROM_START or BUS_FROM_END) of one partition, or of all (partition -1). With until_end it
+ * ends at the high watermarks found at the call (asked after it was made); else it follows.
+ */
+enum err_class bus_reader_new(const struct bus_setting *settings, unsigned settings_n, const char *topic, int32_t partition, int64_t from,
+                              bool until_end, struct bus_reader **ret_reader, struct err *err) MUST_CHECK;
+/* *ret_record is NULL when nothing came within timeout_ms; valid until the next call. *ret_end: until_end, and it is reached. */
+enum err_class bus_reader_next(struct bus_reader *reader, int timeout_ms, const struct bus_reader_record **ret_record, bool *ret_end,
+                               struct err *err) MUST_CHECK;
+void bus_reader_free(struct bus_reader *reader);
+
+/* ---- administration ---- */
+
+struct bus_topic_setting {
+    const char *key; /* retention.ms, cleanup.policy, … */
+    char value[128];
+};
+
+#define BUS_TOPIC_SETTINGS_MAX 16
+
+struct bus_topic {
+    const char *name;
+    int partitions;         /* 0: absent, when described */
+    int replication_factor; /* -1: the broker's default, when created */
+    struct bus_topic_setting settings[BUS_TOPIC_SETTINGS_MAX];
+    unsigned settings_n;
+};
+
+/* Fills partitions, replication_factor and the values of the settings whose keys the caller has put in. */
+enum err_class bus_topics_describe(const struct bus_setting *settings, unsigned settings_n, struct bus_topic *topics, unsigned n, int timeout_ms,
+                                   struct err *err) MUST_CHECK;
+enum err_class bus_topics_create(const struct bus_setting *settings, unsigned settings_n, const struct bus_topic *topics, unsigned n, int timeout_ms,
+                                 struct err *err) MUST_CHECK;
+enum err_class bus_topics_alter(const struct bus_setting *settings, unsigned settings_n, const struct bus_topic *topics, unsigned n, int timeout_ms,
+                                struct err *err) MUST_CHECK; /* settings only; never partitions */
+enum err_class bus_topics_delete(const struct bus_setting *settings, unsigned settings_n, const char *const *names, unsigned n, int timeout_ms,
+                                 struct err *err) MUST_CHECK; /* tests and the demo's clean-up */
+
+const char *bus_version(void); /* "librdkafka 2.14.2" */
+
+#endif
