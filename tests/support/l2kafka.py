@@ -1,0 +1,325 @@
+"""l2kafka: a private single-node Kafka (KRaft, loopback) for tests and for ./run up.
+
+    with Broker(tmp_path / "kafka") as broker:      # starts; ready when it answers a metadata request
+        use(broker.bootstrap)
+        broker.kill()                               # SIGKILL, as a crash
+        broker.start()                              # same port, same data
+        broker.stop()                               # SIGTERM, waits
+
+    with shared_or_own(tmp_path / "kafka") as bootstrap:     # $L2FLOW_BOOTSTRAP when set, else a broker of its own
+
+A broker ends with the process that started it, however that dies (PR_SET_PDEATHSIG), unless it was started with
+keep=True. Nothing here kills by name: only by the pid that was started and only after its command line was checked.
+
+As a program: l2kafka.py up|down|status DIR [--port N]
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KAFKA = ROOT / ".deps" / "kafka"
+READY_SECONDS_MAX = 90  # 4-8 s on a quiet machine
+STOP_SECONDS_MAX = 30
+# Below the ephemeral range: a client that retries a dead port there can connect to itself and keep the broker from it.
+PORT_MIN, PORT_MAX = 20000, 30000
+
+# PDEATHSIG fires when the *thread* that started the child ends, so one thread that lives as long as we do starts them.
+_SPAWNER = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="l2kafka")
+
+
+class BrokerError(RuntimeError):
+    """What went wrong, why, and where the log is."""
+
+
+def port_is_free(port):
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            s.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(avoid=()):
+    for _ in range(200):
+        port = random.randint(PORT_MIN, PORT_MAX)
+        if port not in avoid and port_is_free(port):
+            return port
+    raise BrokerError(f"no free port among {PORT_MIN}-{PORT_MAX} on 127.0.0.1")
+
+
+def jars():
+    lib = KAFKA / "lib"
+    if not lib.is_dir():
+        raise BrokerError(f"{lib}: Kafka is not there: type ./run deps")
+    return f"{lib}/*"
+
+
+def is_ready(bootstrap, timeout=1.0):
+    """True when the broker answers a metadata request and names itself."""
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    quiet = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": lambda _: None, "socket.timeout.ms": 1000}
+    try:
+        return len(AdminClient(quiet).list_topics(timeout=timeout).brokers) > 0
+    except KafkaException:
+        return False
+
+
+class Broker:
+    """One node, controller and broker in one process. dir holds data, log and configuration, and outlives restarts."""
+
+    def __init__(self, directory, port=None, settings=None, keep=False, heap="512m"):
+        self.dir = pathlib.Path(directory).resolve()
+        self.settings = settings or {}
+        self.keep = keep
+        self.heap = heap
+        self.pid = None
+        self._child = None
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.log = self.dir / "kafka.log"
+        self._pid_file = self.dir / "pid"
+        self.port = port or free_port()
+        self._controller_port = free_port(avoid=(self.port,))
+        self.bootstrap = f"127.0.0.1:{self.port}"
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        # The data is thrown away by whoever owns the folder: no need to wait for an orderly end.
+        self.kill()
+
+    def _configuration(self):
+        fixed = {
+            "process.roles": "broker,controller",
+            "node.id": 1,
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller_port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": str(self.dir / "data"),
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": 0,
+            "offsets.topic.num.partitions": 5,
+            "offsets.topic.replication.factor": 1,
+            "transaction.state.log.num.partitions": 5,
+            "transaction.state.log.replication.factor": 1,
+            "transaction.state.log.min.isr": 1,
+            "share.coordinator.state.topic.replication.factor": 1,
+            "share.coordinator.state.topic.min.isr": 1,
+            "default.replication.factor": 1,
+            "min.insync.replicas": 1,
+            "log.cleaner.dedupe.buffer.size": 16 << 20,  # 128 MiB of a 512 MiB heap by default
+            "num.network.threads": 2,
+            "num.io.threads": 4,
+            # Fenced and unclean brokers register again at once after kill -9, not after 9 s.
+            "broker.session.timeout.ms": 6000,
+        }
+        fixed.update(self.settings)
+        return "".join(f"{key}={value}\n" for key, value in fixed.items())
+
+    def _format(self, properties):
+        """Formats the data folder, by copying one that was formatted before: saves the 3 s of a JVM per broker."""
+        data = self.dir / "data"
+        if (data / "meta.properties").exists():
+            return
+        template = KAFKA / "formatted"
+        if not (template / "meta.properties").exists():
+            with tempfile.TemporaryDirectory(dir=KAFKA) as scratch:
+                conf = pathlib.Path(scratch) / "server.properties"
+                conf.write_text(properties.read_text().replace(str(data), f"{scratch}/data"))
+                command = [_java(), "-Xmx256m", "-cp", jars(), "kafka.tools.StorageTool", "format",
+                           "-t", "l2flowl2flowl2flowl2fw", "-c", str(conf)]
+                done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120)
+                if done.returncode != 0:
+                    raise BrokerError(f"kafka format failed: {done.stdout[-800:]}{done.stderr[-800:]}")
+                with contextlib.suppress(OSError):  # somebody else was first: as good
+                    os.rename(f"{scratch}/data", template)
+        shutil.copytree(template, data, dirs_exist_ok=True)
+
+    def start(self):
+        """Starts and waits until ready. Bounded by READY_SECONDS_MAX. No-op when it runs."""
+        if self.running():
+            return self
+        if not port_is_free(self._controller_port):
+            self._controller_port = free_port(avoid=(self.port,))
+        properties = self.dir / "server.properties"
+        properties.write_text(self._configuration())
+        self._format(properties)
+        command = [_java(), f"-Xmx{self.heap}", f"-Xms{self.heap}", "-XX:+UseSerialGC", "-XX:-UsePerfData",
+                   "-Djava.awt.headless=true", "-Dorg.slf4j.simpleLogger.showDateTime=true",
+                   "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+                   "-Dorg.slf4j.simpleLogger.defaultLogLevel=info", "-cp", jars(), "kafka.Kafka", str(properties)]
+        if not self.keep:
+            command = ["setpriv", "--pdeathsig", "KILL"] + command
+        self._child = _SPAWNER.submit(self._spawn, command).result()
+        self.pid = self._child.pid
+        self._pid_file.write_text(str(self.pid))
+        self._wait_ready()
+        return self
+
+    def _spawn(self, command):
+        with open(self.log, "ab") as log:
+            # A session of its own: Ctrl-C at the terminal is the test's to handle.
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
+                                    start_new_session=True)
+
+    def _wait_ready(self):
+        deadline = time.monotonic() + READY_SECONDS_MAX
+        while time.monotonic() < deadline:
+            if self._child.poll() is not None:
+                raise BrokerError(f"kafka ended with {self._child.returncode}: {self._log_tail()}")
+            if not port_is_free(self.port) and is_ready(self.bootstrap):
+                return
+            time.sleep(0.1)
+        raise BrokerError(f"kafka not ready on {self.bootstrap} in {READY_SECONDS_MAX} s: {self._log_tail()}")
+
+    def _log_tail(self):
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        telling = [line for line in lines if "ERROR" in line or "Exception" in line][-3:] or lines[-3:]
+        return f"see {self.log}: " + " | ".join(telling)
+
+    def running(self):
+        """True while the process we started (or, with keep, another run of ours did) lives."""
+        if self._child is not None:
+            return self._child.poll() is None
+        self.pid = pid_of(self.dir)
+        return self.pid is not None
+
+    def stop(self):
+        """SIGTERM and wait: offsets and logs are flushed."""
+        self._end(signal.SIGTERM)
+
+    def kill(self):
+        """SIGKILL and wait: what a crash leaves behind."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, sig):
+        if self.running():
+            os.kill(self.pid, sig)
+            if not self._wait_end(STOP_SECONDS_MAX):
+                os.kill(self.pid, signal.SIGKILL)
+                self._wait_end(STOP_SECONDS_MAX)
+        self._child = None
+        self.pid = None
+        self._pid_file.unlink(missing_ok=True)
+
+    def _wait_end(self, seconds):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not self.running():
+                return True
+            time.sleep(0.02)
+        return False
+
+
+def _java():
+    home = os.environ.get("JAVA_HOME")
+    java = f"{home}/bin/java" if home and os.access(f"{home}/bin/java", os.X_OK) else shutil.which("java")
+    if java is None:
+        raise BrokerError("java is not there: type ./run deps")
+    return java
+
+
+def pid_of(directory):
+    """The pid of the broker that runs in this folder, or None. A reused pid is told by the command line."""
+    directory = pathlib.Path(directory).resolve()
+    try:
+        pid = int((directory / "pid").read_text())
+        command = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if str(directory / "server.properties").encode() in command else None
+
+
+@contextlib.contextmanager
+def shared_or_own(directory, **options):
+    """Yields a bootstrap address: $L2FLOW_BOOTSTRAP when a broker is shared between tests, else one of our own."""
+    shared = os.environ.get("L2FLOW_BOOTSTRAP")
+    if shared:
+        yield shared
+        return
+    with Broker(directory, **options) as broker:
+        yield broker.bootstrap
+
+
+def bootstrap_of(directory):
+    """The address of the broker that ./run up keeps in this folder, or None when none runs."""
+    if pid_of(directory) is None:
+        return None
+    try:
+        return (pathlib.Path(directory) / "bootstrap").read_text().strip()
+    except OSError:
+        return None
+
+
+def up(directory, port, port_is_given):
+    """Prints the bootstrap address of a broker that stays. Another port is taken when nobody asked for this one."""
+    running = bootstrap_of(directory)
+    if running and is_ready(running, timeout=10):
+        print(running)
+        return
+    if not port_is_free(port):
+        if port_is_given:
+            raise BrokerError(f"port {port} on 127.0.0.1 is taken by another program: "
+                              "choose one with L2FLOW_KAFKA_PORT=N ./run up")
+        taken, port = port, free_port()
+        print(f"port {taken} is taken by another program: using {port}", file=sys.stderr)
+    broker = Broker(directory, port=port, keep=True)
+    try:
+        broker.start()
+    except BaseException:
+        broker.kill()
+        raise
+    (broker.dir / "bootstrap").write_text(broker.bootstrap + "\n")
+    print(broker.bootstrap)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="start, stop or look at the Kafka that lives in DIR")
+    parser.add_argument("command", choices=["up", "down", "status"])
+    parser.add_argument("dir")
+    parser.add_argument("--port", type=int, help="default 9092, another when that one is taken")
+    args = parser.parse_args()
+    try:
+        if args.command == "up":
+            up(args.dir, args.port or 9092, args.port is not None)
+        elif args.command == "down":
+            Broker(args.dir).stop()
+        else:
+            address = bootstrap_of(args.dir)
+            if address is None:
+                print("kafka: not running")
+                return 3
+            print(f"kafka: {'ready' if is_ready(address, timeout=5) else 'NOT answering'} on {address}, "
+                  f"pid {pid_of(args.dir)}, data and log in {args.dir}")
+    except BrokerError as error:
+        print(f"kafka: {error}", file=sys.stderr)
+        return 69
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
