@@ -40,9 +40,9 @@ static enum err_class match_parsed(const char *name, avro_schema_t theirs, const
                        expected ? expected->name : "one of ours");
 
     const char *their_name = avro_schema_name(theirs);
-    const struct codec_record *record = codec_record_by_name(their_name);
+    const struct codec_record *record = expected ? expected : codec_record_by_name(their_name);
 
-    if (record == NULL || (expected != NULL && record != expected))
+    if (record == NULL || strcmp(their_name, record->name) != 0)
         return err_set(err, ERR_REJECT, "%.96s: holds records '%.64s': expected %s", name, their_name,
                        expected ? expected->name : "one of ours");
 
@@ -63,11 +63,12 @@ enum err_class codec_schema_match(const char *name, const char *json, size_t jso
                                   const struct codec_record *expected, const struct codec_record **ret_record,
                                   struct err *err)
 {
-    for (size_t i = 0; i < codec_records_n; i++) {
-        if ((expected == NULL || expected == codec_records[i]) && same_text(codec_records[i], json, json_n)) {
-            *ret_record = codec_records[i];
-            return ERR_OK;
-        }
+    for (size_t i = 0; i < codec_records_n && expected == NULL; i++)
+        if (same_text(codec_records[i], json, json_n))
+            expected = codec_records[i];
+    if (expected != NULL && same_text(expected, json, json_n)) {
+        *ret_record = expected;
+        return ERR_OK;
     }
 
     avro_schema_t theirs = NULL;
