@@ -15,7 +15,7 @@ target_compile_definitions(l2flow_flags INTERFACE _GNU_SOURCE L2FLOW_VERSION="${
 target_include_directories(l2flow_flags INTERFACE ${CMAKE_SOURCE_DIR}/common ${CMAKE_BINARY_DIR}/gen)
 target_compile_options(l2flow_flags INTERFACE
     ${L2FLOW_OPT}
-    -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Wimplicit-fallthrough -Wundef -Wstrict-prototypes
+    -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Wimplicit-fallthrough -Wundef -Wstrict-prototypes -Wvla
     -ffp-contract=off -fno-strict-aliasing -fno-common
     -fstack-protector-strong -fstack-clash-protection -fcf-protection=full
     -ftrivial-auto-var-init=zero

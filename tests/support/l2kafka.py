@@ -11,7 +11,8 @@
 A broker ends with the process that started it, however that dies (PR_SET_PDEATHSIG), unless it was started with
 keep=True. Nothing here kills by name: only by the pid that was started and only after its command line was checked.
 
-As a program: l2kafka.py up|down|status DIR [--port N]
+As a program: l2kafka.py [--port N] up|down|status DIR
+              l2kafka.py run DIR COMMAND…    a broker for as long as COMMAND runs, its address in L2FLOW_BOOTSTRAP
 """
 
 import argparse
@@ -297,27 +298,43 @@ def up(directory, port, port_is_given):
     print(broker.bootstrap)
 
 
+def run(directory, command):
+    """The exit code of a command that runs beside a broker; its data is removed afterwards."""
+    with shared_or_own(directory) as bootstrap:
+        code = subprocess.run(command, env={**os.environ, "L2FLOW_BOOTSTRAP": bootstrap}, check=False).returncode
+    shutil.rmtree(directory, ignore_errors=True)
+    return code
+
+
 def main():
-    parser = argparse.ArgumentParser(description="start, stop or look at the Kafka that lives in DIR")
-    parser.add_argument("command", choices=["up", "down", "status"])
-    parser.add_argument("dir")
+    parser = argparse.ArgumentParser(description="start, stop or look at the Kafka that lives in DIR, or run beside it")
     parser.add_argument("--port", type=int, help="default 9092, another when that one is taken")
+    parser.add_argument("action", choices=["up", "down", "status", "run"])
+    parser.add_argument("dir", type=pathlib.Path)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="for run")
     args = parser.parse_args()
     try:
-        if args.command == "up":
+        if args.action == "up":
             up(args.dir, args.port or 9092, args.port is not None)
-        elif args.command == "down":
+        elif args.action == "down":
             Broker(args.dir).stop()
+        elif args.action == "run":
+            return run(args.dir, args.command)
         else:
-            address = bootstrap_of(args.dir)
-            if address is None:
-                print("kafka: not running")
-                return 3
-            print(f"kafka: {'ready' if is_ready(address, timeout=5) else 'NOT answering'} on {address}, "
-                  f"pid {pid_of(args.dir)}, data and log in {args.dir}")
+            return status(args.dir)
     except BrokerError as error:
         print(f"kafka: {error}", file=sys.stderr)
         return 69
+    return 0
+
+
+def status(directory):
+    address = bootstrap_of(directory)
+    if address is None:
+        print("kafka: not running")
+        return 3
+    print(f"kafka: {'ready' if is_ready(address, timeout=5) else 'NOT answering'} on {address}, "
+          f"pid {pid_of(directory)}, data and log in {directory}")
     return 0
 
 

@@ -20,5 +20,5 @@ quietly() {
     local log=$1
     shift
     mkdir -p "$(dirname "$log")"
-    "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; die 69 "failed: $* (all of its output: $log)"; }
+    "$@" >"$log" 2>&1 || { tail -n 40 "$log" >&2; die 70 "failed: $* (all of its output: $log)"; }
 }

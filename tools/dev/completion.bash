@@ -1,0 +1,18 @@
+# source <(./run completion bash)
+_l2flow_run() {
+    local word=${COMP_WORDS[COMP_CWORD]} words="demo test build up down status deps fuzz soak bench format completion --help"
+    if [ "$COMP_CWORD" -gt 1 ]; then
+        case ${COMP_WORDS[1]} in
+            demo) words="--keep --synthetic" ;;
+            test) words="unit sim contract integration e2e fault fuzz tidy" ;;
+            build) words="release dev asan fuzz" ;;
+            deps) words="build kafka python test" ;;
+            fuzz) words="--seconds" ;;
+            soak) words="--cycles" ;;
+            completion) words="bash" ;;
+            *) words="" ;;
+        esac
+    fi
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _l2flow_run ./run run

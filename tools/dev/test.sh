@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# test.sh [LABEL…]: builds what the labels need, runs them, ends with a table of times and 'N passed, N failed, N skipped'.
+# A label is a folder under tests/. unit, sim and contract run a second time under AddressSanitizer and UBSan.
+set -euo pipefail
+# shellcheck source=tools/dev/common.sh
+. "$(dirname "$0")/common.sh"
+cd "$ROOT"
+
+LABELS=(tidy unit sim contract integration e2e fault fuzz) # cheapest news first
+SANITIZED=" unit sim contract "
+WITH_KAFKA=" integration e2e fault "
+ALONE=" integration e2e fault tidy " # measure time or use every core themselves: one at a time
+LOGS=$ROOT/build/test
+
+for label in "$@"; do
+    [[ " ${LABELS[*]} " == *" $label "* ]] || die 64 "no such label: $label (${LABELS[*]})"
+done
+[ $# -gt 0 ] || set -- "${LABELS[@]}"
+rm -rf "$LOGS"
+mkdir -p "$LOGS"
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1}
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
+
+passed=0 failed=0 skipped=0
+row() { printf '%-12s %-7s %8s %8s %8s %8s\n' "$@"; }
+table=$(row label build passed failed skipped seconds)
+
+# attribute NAME FILE: of the first <testsuite> in ctest's JUnit file
+attribute() { sed -n "s/^.*[[:space:]]$1=\"\([0-9]*\)\".*$/\1/p" "$2" 2>/dev/null | head -n 1; }
+
+# run_label LABEL PRESET
+run_label() {
+    local label=$1 preset=$2 started=$SECONDS report=$LOGS/$1-$2.xml jobs command total bad left_out
+    jobs=$(nproc)
+    [[ $ALONE != *" $label "* ]] || jobs=1
+    say "test $label on $preset"
+    command=(ctest --test-dir "build/$preset" -L "^$label\$" -j "$jobs" --output-on-failure --output-junit "$report")
+    if [[ $WITH_KAFKA == *" $label "* ]]; then
+        command=("$VENV/bin/python" tests/support/l2kafka.py run "$VAR/test-kafka.$$" "${command[@]}")
+    fi
+    "${command[@]}" || true # the report says who failed
+    total=$(attribute tests "$report") bad=$(attribute failures "$report") left_out=$(attribute skipped "$report")
+    if [ "${total:-0}" = 0 ]; then
+        say "test $label on $preset: no test was run"
+        total=1 bad=1 left_out=0
+    fi
+    passed=$((passed + total - bad - left_out)) failed=$((failed + bad)) skipped=$((skipped + left_out))
+    table+=$'\n'$(row "$label" "$preset" $((total - bad - left_out)) "$bad" "$left_out" $((SECONDS - started)))
+}
+
+# built PRESET: once
+built=" "
+build() {
+    local started=$SECONDS
+    [[ $built != *" $1 "* ]] || return 0
+    ./run build "$1"
+    built+="$1 "
+    table+=$'\n'$(row "(build)" "$1" "" "" "" $((SECONDS - started)))
+}
+
+started=$SECONDS
+tools/dev/deps.sh
+table+=$'\n'$(row "(deps)" "" "" "" "" $((SECONDS - started)))
+for label in "$@"; do
+    if [ "$label" = fuzz ]; then
+        build fuzz
+        run_label fuzz fuzz
+        continue
+    fi
+    build dev
+    run_label "$label" dev
+    if [[ $SANITIZED == *" $label "* ]]; then
+        build asan
+        run_label "$label" asan
+    fi
+done
+
+printf '\n%s\n%s\n\n%d passed, %d failed, %d skipped\n' "$table" "$(row total "" "$passed" "$failed" "$skipped" "$SECONDS")" \
+    "$passed" "$failed" "$skipped"
+[ "$failed" = 0 ]
