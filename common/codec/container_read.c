@@ -10,7 +10,11 @@
 #include "codec/schema.h"
 #include "codec/wire.h"
 
-enum { NAME_BYTES_MAX = 128, BUFFER_BYTES_MIN = 64 << 10 };
+enum {
+    NAME_BYTES_MAX = 128,
+    BUFFER_BYTES_MIN = 64 << 10,
+    CHECKSUM_BYTES = 4, /* fastavro leaves a part of zlib's checksum behind the deflated data */
+};
 
 struct buffer {
     uint8_t *data;
@@ -303,7 +307,7 @@ static enum err_class inflate_block(struct codec_file_reader *r, size_t packed_n
         if (z != Z_OK || (r->z.avail_in == 0 && r->z.avail_out > 0))
             return damaged(r, r->block_offset + packed_n - r->z.avail_in, "the deflated block is damaged", err);
     }
-    if (r->z.avail_in > 0)
+    if (r->z.avail_in > CHECKSUM_BYTES)
         return damaged(r, r->block_offset + packed_n - r->z.avail_in, "bytes follow the deflated data", err);
     *ret_n = n;
     return ERR_OK;
