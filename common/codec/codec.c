@@ -52,7 +52,8 @@ const struct codec_record *codec_record_by_fingerprint(uint64_t fingerprint)
 const struct codec_record *codec_record_by_name(const char *name)
 {
     for (size_t i = 0; i < codec_records_n; i++)
-        if (strcmp(codec_records[i]->name, name) == 0 || strcmp(codec_records[i]->full_name, name) == 0)
+        if (strcmp(codec_records[i]->name, name) == 0 ||
+            strcmp(codec_records[i]->full_name, name) == 0)
             return codec_records[i];
     return NULL;
 }
@@ -68,8 +69,8 @@ enum codec_status codec_frame_put(uint64_t fingerprint, uint8_t *buf, size_t cap
     return CODEC_OK;
 }
 
-enum codec_status codec_frame_get(const uint8_t *buf, size_t n, uint64_t *ret_fingerprint, const uint8_t **ret_body,
-                                  size_t *ret_body_n)
+enum codec_status codec_frame_get(const uint8_t *buf, size_t n, uint64_t *ret_fingerprint,
+                                  const uint8_t **ret_body, size_t *ret_body_n)
 {
     if (n == 0)
         return CODEC_FRAME_SHORT;
@@ -89,7 +90,8 @@ enum codec_status codec_frame_get(const uint8_t *buf, size_t n, uint64_t *ret_fi
     return CODEC_OK;
 }
 
-enum codec_status codec_unframe(const struct codec_record *record, const uint8_t *buf, size_t n, void *into)
+enum codec_status codec_unframe(const struct codec_record *record, const uint8_t *buf, size_t n,
+                                void *into)
 {
     uint64_t fingerprint;
     const uint8_t *body;
@@ -103,8 +105,8 @@ enum codec_status codec_unframe(const struct codec_record *record, const uint8_t
     return record->decode(body, body_n, into);
 }
 
-enum codec_status codec_frame(const struct codec_record *record, const void *v, uint8_t *buf, size_t cap,
-                              size_t *ret_n)
+enum codec_status codec_frame(const struct codec_record *record, const void *v, uint8_t *buf,
+                              size_t cap, size_t *ret_n)
 {
     size_t body_n;
     enum codec_status s = codec_frame_put(record->fingerprint, buf, cap);

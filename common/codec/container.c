@@ -30,10 +30,11 @@ struct codec_file_writer {
     void *scratch; /* one decoded record */
 };
 
-/* splitmix64 of the fingerprint: looks like chance to a reader that searches for it, and is always the same. */
+/* splitmix64 of the fingerprint: looks like chance to a reader that searches for it, and is always
+ * the same. */
 static void sync_of(uint64_t fingerprint, uint8_t sync[CODEC_FILE_SYNC_BYTES])
 {
-    for (unsigned i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 2; i++) {
         fingerprint += 0x9e3779b97f4a7c15U;
         uint64_t z = fingerprint;
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
@@ -43,12 +44,14 @@ static void sync_of(uint64_t fingerprint, uint8_t sync[CODEC_FILE_SYNC_BYTES])
     }
 }
 
-static enum err_class disk_error(const struct codec_file_writer *w, const char *what, struct err *err)
+static enum err_class disk_error(const struct codec_file_writer *w, const char *what,
+                                 struct err *err)
 {
     return err_set(err, ERR_FATAL, "%.128s: cannot %s: %s", w->tmp_path, what, strerror(errno));
 }
 
-static enum err_class put_raw(struct codec_file_writer *w, const void *data, size_t n, struct err *err)
+static enum err_class put_raw(struct codec_file_writer *w, const void *data, size_t n,
+                              struct err *err)
 {
     if (n > 0 && fwrite(data, 1, n, w->stream) != n)
         return disk_error(w, "write", err);
@@ -82,7 +85,8 @@ static enum err_class put_text(struct codec_file_writer *w, const char *text, st
 static enum err_class put_header(struct codec_file_writer *w, struct err *err)
 {
     static const uint8_t two = 4, end = 0; /* zigzag */
-    const char *const texts[] = {"avro.codec", w->deflate ? "deflate" : "null", "avro.schema", w->record->schema};
+    const char *const texts[] = {"avro.codec", w->deflate ? "deflate" : "null", "avro.schema",
+                                 w->record->schema};
 
     enum err_class e = put_raw(w, codec_file_magic, CODEC_FILE_MAGIC_BYTES, err);
     if (e == ERR_OK)
@@ -125,7 +129,8 @@ static enum err_class flush_block(struct codec_file_writer *w, struct err *err)
 static enum err_class allocate(struct codec_file_writer *w, struct err *err)
 {
     if (w->deflate) {
-        if (deflateInit2(&w->z, Z_BEST_SPEED, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
+        if (deflateInit2(&w->z, Z_BEST_SPEED, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) !=
+            Z_OK) {
             w->deflate = false; /* nothing for deflateEnd */
             return err_set(err, ERR_FATAL, "%.128s: out of memory", w->path);
         }
@@ -139,8 +144,9 @@ static enum err_class allocate(struct codec_file_writer *w, struct err *err)
     return ERR_OK;
 }
 
-enum err_class codec_file_create(const char *path, const struct codec_record *record, enum codec_file_codec codec,
-                                 struct codec_file_writer **ret_writer, struct err *err)
+enum err_class codec_file_create(const char *path, const struct codec_record *record,
+                                 enum codec_file_codec codec, struct codec_file_writer **ret_writer,
+                                 struct err *err)
 {
     if (strlen(path) + sizeof ".tmp" > PATH_MAX)
         return err_set(err, ERR_REJECT, "%.64s…: the path is too long", path);
@@ -186,16 +192,18 @@ enum err_class codec_file_put(struct codec_file_writer *w, const void *v, struct
     const enum codec_status s = w->record->encode(v, w->raw + w->raw_n, w->raw_cap - w->raw_n, &n);
 
     if (s != CODEC_OK)
-        return err_set(err, ERR_REJECT, "%.128s: %s cannot be encoded: %s", w->path, w->record->name,
-                       codec_status_name(s));
+        return err_set(err, ERR_REJECT, "%.128s: %s cannot be encoded: %s", w->path,
+                       w->record->name, codec_status_name(s));
     return added(w, n, err);
 }
 
-enum err_class codec_file_put_encoded(struct codec_file_writer *w, const uint8_t *body, size_t n, struct err *err)
+enum err_class codec_file_put_encoded(struct codec_file_writer *w, const uint8_t *body, size_t n,
+                                      struct err *err)
 {
     enum codec_status s = w->record->decode(body, n, w->scratch);
 
-    if (s == CODEC_OK && n > w->raw_cap - w->raw_n) /* padded varints can make it longer than bytes_max */
+    if (s == CODEC_OK &&
+        n > w->raw_cap - w->raw_n) /* padded varints can make it longer than bytes_max */
         s = CODEC_OVER_BOUND;
     if (s != CODEC_OK)
         return err_set(err, ERR_REJECT, "%.128s: not an encoded %s: %s", w->path, w->record->name,

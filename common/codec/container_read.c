@@ -41,7 +41,8 @@ struct codec_file_reader {
 };
 
 /* What is wrong, at which byte: `what: why: remedy` with the offset in it. */
-static enum err_class damaged(const struct codec_file_reader *r, uint64_t offset, const char *why, struct err *err)
+static enum err_class damaged(const struct codec_file_reader *r, uint64_t offset, const char *why,
+                              struct err *err)
 {
     return err_set(err, ERR_REJECT, "%s: byte %" PRIu64 ": %s", r->name, offset, why);
 }
@@ -54,13 +55,16 @@ static enum err_class out_of_memory(const struct codec_file_reader *r, struct er
 static enum err_class ended(const struct codec_file_reader *r, const char *within, struct err *err)
 {
     if (ferror(r->stream))
-        return err_set(err, ERR_FATAL, "%s: byte %" PRIu64 ": cannot read: %s", r->name, r->offset, strerror(errno));
-    return err_set(err, ERR_REJECT, "%s: byte %" PRIu64 ": the file is truncated: it ends within %s", r->name,
+        return err_set(err, ERR_FATAL, "%s: byte %" PRIu64 ": cannot read: %s", r->name, r->offset,
+                       strerror(errno));
+    return err_set(err, ERR_REJECT,
+                   "%s: byte %" PRIu64 ": the file is truncated: it ends within %s", r->name,
                    r->offset, within);
 }
 
 /* n bytes of the file, or REJECT at the byte where it ends. */
-static enum err_class take(struct codec_file_reader *r, void *into, size_t n, const char *within, struct err *err)
+static enum err_class take(struct codec_file_reader *r, void *into, size_t n, const char *within,
+                           struct err *err)
 {
     const size_t got = n == 0 ? 0 : fread(into, 1, n, r->stream);
 
@@ -69,8 +73,8 @@ static enum err_class take(struct codec_file_reader *r, void *into, size_t n, co
 }
 
 /* `first` is a byte that was read already, or -1. */
-static enum err_class take_long(struct codec_file_reader *r, int first, const char *within, int64_t *ret,
-                                struct err *err)
+static enum err_class take_long(struct codec_file_reader *r, int first, const char *within,
+                                int64_t *ret, struct err *err)
 {
     uint8_t bytes[CODEC_VARINT_BYTES_MAX];
     unsigned n = 0;
@@ -90,8 +94,8 @@ static enum err_class take_long(struct codec_file_reader *r, int first, const ch
 }
 
 /* The length and the bytes of a metadata key or value, appended at meta + *used. */
-static enum err_class take_text(struct codec_file_reader *r, uint8_t *meta, size_t *used, const uint8_t **ret_text,
-                                size_t *ret_n, struct err *err)
+static enum err_class take_text(struct codec_file_reader *r, uint8_t *meta, size_t *used,
+                                const uint8_t **ret_text, size_t *ret_n, struct err *err)
 {
     const uint64_t at = r->offset;
     int64_t n;
@@ -121,12 +125,12 @@ static bool is_text(const uint8_t *data, size_t n, const char *text)
 }
 
 /* `count` entries; each takes at least two bytes of the file, so that no count can keep us here. */
-static enum err_class take_entries(struct codec_file_reader *r, uint64_t count, uint8_t *bytes, size_t *used,
-                                   struct meta *meta, struct err *err)
+static enum err_class take_entries(struct codec_file_reader *r, uint64_t count, uint8_t *bytes,
+                                   size_t *used, struct meta *meta, struct err *err)
 {
     for (uint64_t i = 0; i < count; i++) {
-        const uint8_t *key, *value;
-        size_t key_n, value_n;
+        const uint8_t *key = NULL, *value = NULL;
+        size_t key_n = 0, value_n = 0;
         enum err_class e = take_text(r, bytes, used, &key, &key_n, err);
 
         if (e == ERR_OK)
@@ -144,7 +148,8 @@ static enum err_class take_entries(struct codec_file_reader *r, uint64_t count, 
     return ERR_OK;
 }
 
-static enum err_class take_meta(struct codec_file_reader *r, uint8_t *bytes, struct meta *meta, struct err *err)
+static enum err_class take_meta(struct codec_file_reader *r, uint8_t *bytes, struct meta *meta,
+                                struct err *err)
 {
     size_t used = 0;
 
@@ -182,14 +187,17 @@ static enum err_class use_meta(struct codec_file_reader *r, const struct meta *m
     else if (is_text(meta->codec, meta->codec_n, "deflate"))
         r->deflate = true;
     else
-        return err_set(err, ERR_REJECT, "%s: codec '%.*s': only null and deflate can be read", r->name,
-                       meta->codec_n < 32 ? (int)meta->codec_n : 32, (const char *)meta->codec);
+        return err_set(err, ERR_REJECT, "%s: codec '%.*s': only null and deflate can be read",
+                       r->name, meta->codec_n < 32 ? (int)meta->codec_n : 32,
+                       (const char *)meta->codec);
     if (meta->schema == NULL)
         return err_set(err, ERR_REJECT, "%s: its header has no avro.schema", r->name);
-    return codec_schema_match(r->name, (const char *)meta->schema, meta->schema_n, expected, &r->record, err);
+    return codec_schema_match(r->name, (const char *)meta->schema, meta->schema_n, expected,
+                              &r->record, err);
 }
 
-static enum err_class take_header(struct codec_file_reader *r, const struct codec_record *expected, struct err *err)
+static enum err_class take_header(struct codec_file_reader *r, const struct codec_record *expected,
+                                  struct err *err)
 {
     uint8_t magic[CODEC_FILE_MAGIC_BYTES];
     struct meta meta = {.schema = NULL};
@@ -199,7 +207,9 @@ static enum err_class take_header(struct codec_file_reader *r, const struct code
     if (ferror(r->stream))
         return ended(r, "the header", err);
     if (got != sizeof magic || memcmp(magic, codec_file_magic, sizeof magic) != 0)
-        return err_set(err, ERR_REJECT, "%s: no Avro object container file: it does not start with Obj and 1", r->name);
+        return err_set(err, ERR_REJECT,
+                       "%s: no Avro object container file: it does not start with Obj and 1",
+                       r->name);
 
     uint8_t *bytes = malloc(CODEC_FILE_META_BYTES_MAX);
     if (bytes == NULL)
@@ -211,7 +221,8 @@ static enum err_class take_header(struct codec_file_reader *r, const struct code
     return e != ERR_OK ? e : take(r, r->sync, sizeof r->sync, "the header", err);
 }
 
-static enum err_class open_stream(struct codec_file_reader *r, const struct codec_record *expected, struct err *err)
+static enum err_class open_stream(struct codec_file_reader *r, const struct codec_record *expected,
+                                  struct err *err)
 {
     const enum err_class e = take_header(r, expected, err);
 
@@ -228,7 +239,8 @@ static enum err_class open_stream(struct codec_file_reader *r, const struct code
     return ERR_OK;
 }
 
-enum err_class codec_file_open_stream(FILE *stream, const char *name, const struct codec_record *expected,
+enum err_class codec_file_open_stream(FILE *stream, const char *name,
+                                      const struct codec_record *expected,
                                       struct codec_file_reader **ret_reader, struct err *err)
 {
     struct codec_file_reader *r = calloc(1, sizeof *r);
@@ -278,8 +290,10 @@ static enum err_class grow(struct codec_file_reader *r, struct buffer *b, size_t
     return ERR_OK;
 }
 
-/* The packed block into r->block, doubling it as needed up to the bound: a few bytes can claim to be gigabytes. */
-static enum err_class inflate_block(struct codec_file_reader *r, size_t packed_n, size_t *ret_n, struct err *err)
+/* The packed block into r->block, doubling it as needed up to the bound: a few bytes can claim to
+ * be gigabytes. */
+static enum err_class inflate_block(struct codec_file_reader *r, size_t packed_n, size_t *ret_n,
+                                    struct err *err)
 {
     size_t n = 0;
 
@@ -290,7 +304,8 @@ static enum err_class inflate_block(struct codec_file_reader *r, size_t packed_n
         if (n == CODEC_FILE_BLOCK_BYTES_MAX)
             return damaged(r, r->block_offset, "the block decompresses to 16 MiB or more", err);
         if (n == r->block.cap) {
-            const size_t twice = 2 * n < CODEC_FILE_BLOCK_BYTES_MAX ? 2 * n : CODEC_FILE_BLOCK_BYTES_MAX;
+            const size_t twice =
+                2 * n < CODEC_FILE_BLOCK_BYTES_MAX ? 2 * n : CODEC_FILE_BLOCK_BYTES_MAX;
             const enum err_class e = grow(r, &r->block, n == 0 ? BUFFER_BYTES_MIN : twice, err);
             if (e != ERR_OK)
                 return e;
@@ -305,10 +320,12 @@ static enum err_class inflate_block(struct codec_file_reader *r, size_t packed_n
         if (z == Z_MEM_ERROR)
             return out_of_memory(r, err);
         if (z != Z_OK || (r->z.avail_in == 0 && r->z.avail_out > 0))
-            return damaged(r, r->block_offset + packed_n - r->z.avail_in, "the deflated block is damaged", err);
+            return damaged(r, r->block_offset + packed_n - r->z.avail_in,
+                           "the deflated block is damaged", err);
     }
     if (r->z.avail_in > CHECKSUM_BYTES)
-        return damaged(r, r->block_offset + packed_n - r->z.avail_in, "bytes follow the deflated data", err);
+        return damaged(r, r->block_offset + packed_n - r->z.avail_in,
+                       "bytes follow the deflated data", err);
     *ret_n = n;
     return ERR_OK;
 }
@@ -329,13 +346,15 @@ static enum err_class take_block_data(struct codec_file_reader *r, size_t size, 
     if (e != ERR_OK)
         return e;
     if (memcmp(sync, r->sync, sizeof sync) != 0)
-        return damaged(r, r->offset - sizeof sync, "the block does not end with the file's sync marker", err);
+        return damaged(r, r->offset - sizeof sync,
+                       "the block does not end with the file's sync marker", err);
     if (r->deflate)
         e = inflate_block(r, size, &n, err);
     if (e != ERR_OK)
         return e;
     if (r->block_records > n)
-        return damaged(r, r->block_offset, "the block says that it has more records than bytes", err);
+        return damaged(r, r->block_offset, "the block says that it has more records than bytes",
+                       err);
     r->in = (struct codec_in){.p = r->block.data, .end = r->block.data + n};
     r->left = r->block_records;
     return ERR_OK;
@@ -346,7 +365,8 @@ static enum err_class take_block(struct codec_file_reader *r, struct err *err)
 {
     while (r->left == 0) {
         if (r->in.p != r->in.end)
-            return damaged(r, r->block_offset, "bytes are left over after the block's last record", err);
+            return damaged(r, r->block_offset, "bytes are left over after the block's last record",
+                           err);
         const uint64_t at = r->offset;
         const int first = getc(r->stream);
         int64_t count, size;
@@ -371,19 +391,22 @@ static enum err_class take_block(struct codec_file_reader *r, struct err *err)
     return ERR_OK;
 }
 
-static enum err_class bad_record(const struct codec_file_reader *r, enum codec_status s, struct err *err)
+static enum err_class bad_record(const struct codec_file_reader *r, enum codec_status s,
+                                 struct err *err)
 {
     const uint64_t record = r->block_records - r->left;
     const uint64_t within = (uint64_t)(r->in.p - r->block.data);
 
-    return err_set(err, ERR_REJECT, "%s: byte %" PRIu64 ": %s %" PRIu64 " of this block (at byte %" PRIu64
-                   " of its %sdata): %s", r->name, r->block_offset, r->record->name, record, within,
+    return err_set(err, ERR_REJECT,
+                   "%s: byte %" PRIu64 ": %s %" PRIu64 " of this block (at byte %" PRIu64
+                   " of its %sdata): %s",
+                   r->name, r->block_offset, r->record->name, record, within,
                    r->deflate ? "decompressed " : "", codec_status_name(s));
 }
 
 /* One step: `*ret_n` bytes at `*ret_body`, decoded into `into`; NULL at the end. */
-static enum err_class next(struct codec_file_reader *r, void *into, const uint8_t **ret_body, size_t *ret_n,
-                           struct err *err)
+static enum err_class next(struct codec_file_reader *r, void *into, const uint8_t **ret_body,
+                           size_t *ret_n, struct err *err)
 {
     size_t used;
     enum err_class e = take_block(r, err);
@@ -395,7 +418,8 @@ static enum err_class next(struct codec_file_reader *r, void *into, const uint8_
         *ret_n = 0;
         return ERR_OK;
     }
-    const enum codec_status s = r->record->decode_prefix(r->in.p, (size_t)(r->in.end - r->in.p), into, &used);
+    const enum codec_status s =
+        r->record->decode_prefix(r->in.p, (size_t)(r->in.end - r->in.p), into, &used);
     if (s != CODEC_OK)
         return bad_record(r, s, err);
     *ret_body = r->in.p;
@@ -406,8 +430,8 @@ static enum err_class next(struct codec_file_reader *r, void *into, const uint8_
 }
 
 /* Damage is for good: later calls answer the same. */
-static enum err_class next_or_failed(struct codec_file_reader *r, void *into, const uint8_t **ret_body, size_t *ret_n,
-                                     struct err *err)
+static enum err_class next_or_failed(struct codec_file_reader *r, void *into,
+                                     const uint8_t **ret_body, size_t *ret_n, struct err *err)
 {
     if (!r->failed) {
         if (next(r, into, ret_body, ret_n, &r->failure) == ERR_OK)
@@ -418,16 +442,17 @@ static enum err_class next_or_failed(struct codec_file_reader *r, void *into, co
     return err->class;
 }
 
-enum err_class codec_file_next(struct codec_file_reader *r, const uint8_t **ret_body, size_t *ret_body_n,
-                               struct err *err)
+enum err_class codec_file_next(struct codec_file_reader *r, const uint8_t **ret_body,
+                               size_t *ret_body_n, struct err *err)
 {
     return next_or_failed(r, r->scratch, ret_body, ret_body_n, err);
 }
 
-enum err_class codec_file_next_record(struct codec_file_reader *r, void *into, bool *ret_got, struct err *err)
+enum err_class codec_file_next_record(struct codec_file_reader *r, void *into, bool *ret_got,
+                                      struct err *err)
 {
-    const uint8_t *body;
-    size_t n;
+    const uint8_t *body = NULL;
+    size_t n = 0;
     const enum err_class e = next_or_failed(r, into, &body, &n, err);
 
     if (e == ERR_OK)

@@ -1,4 +1,5 @@
-/* container_wire.h: what the writer and the reader of container files agree on. Internal to the library. */
+/* container_wire.h: what the writer and the reader of container files agree on. Internal to the
+ * library. */
 #ifndef CODEC_CONTAINER_WIRE_H
 #define CODEC_CONTAINER_WIRE_H
 

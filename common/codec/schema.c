@@ -11,8 +11,8 @@ static bool same_text(const struct codec_record *record, const char *json, size_
 }
 
 /* Says where two records that are not equal part. */
-static enum err_class differ(const char *name, const struct codec_record *record, avro_schema_t theirs,
-                             avro_schema_t ours, struct err *err)
+static enum err_class differ(const char *name, const struct codec_record *record,
+                             avro_schema_t theirs, avro_schema_t ours, struct err *err)
 {
     const size_t n = avro_schema_record_size(theirs), our_n = avro_schema_record_size(ours);
 
@@ -21,18 +21,25 @@ static enum err_class differ(const char *name, const struct codec_record *record
         const char *our_name = avro_schema_record_field_name(ours, i);
 
         if (strcmp(their_name, our_name) != 0)
-            return err_set(err, ERR_REJECT, "%.96s: schema of %s differs from ours: field %d is '%.32s', ours '%s': "
-                           "write it with our schema", name, record->name, i, their_name, our_name);
+            return err_set(err, ERR_REJECT,
+                           "%.96s: schema of %s differs from ours: field %d is '%.32s', ours '%s': "
+                           "write it with our schema",
+                           name, record->name, i, their_name, our_name);
         if (!avro_schema_equal(avro_schema_record_field_get_by_index(theirs, i),
                                avro_schema_record_field_get_by_index(ours, i)))
-            return err_set(err, ERR_REJECT, "%.96s: schema of %s differs from ours: field '%s' has another type: "
-                           "write it with our schema", name, record->name, our_name);
+            return err_set(err, ERR_REJECT,
+                           "%.96s: schema of %s differs from ours: field '%s' has another type: "
+                           "write it with our schema",
+                           name, record->name, our_name);
     }
-    return err_set(err, ERR_REJECT, "%.96s: schema of %s differs from ours: %zu fields, ours %zu: "
-                   "write it with our schema", name, record->name, n, our_n);
+    return err_set(err, ERR_REJECT,
+                   "%.96s: schema of %s differs from ours: %zu fields, ours %zu: "
+                   "write it with our schema",
+                   name, record->name, n, our_n);
 }
 
-static enum err_class match_parsed(const char *name, avro_schema_t theirs, const struct codec_record *expected,
+static enum err_class match_parsed(const char *name, avro_schema_t theirs,
+                                   const struct codec_record *expected,
                                    const struct codec_record **ret_record, struct err *err)
 {
     if (!is_avro_record(theirs))
@@ -43,8 +50,8 @@ static enum err_class match_parsed(const char *name, avro_schema_t theirs, const
     const struct codec_record *record = expected ? expected : codec_record_by_name(their_name);
 
     if (record == NULL || strcmp(their_name, record->name) != 0)
-        return err_set(err, ERR_REJECT, "%.96s: holds records '%.64s': expected %s", name, their_name,
-                       expected ? expected->name : "one of ours");
+        return err_set(err, ERR_REJECT, "%.96s: holds records '%.64s': expected %s", name,
+                       their_name, expected ? expected->name : "one of ours");
 
     avro_schema_t ours = NULL;
     if (avro_schema_from_json_length(record->schema, strlen(record->schema), &ours) != 0)
@@ -60,8 +67,8 @@ static enum err_class match_parsed(const char *name, avro_schema_t theirs, const
 }
 
 enum err_class codec_schema_match(const char *name, const char *json, size_t json_n,
-                                  const struct codec_record *expected, const struct codec_record **ret_record,
-                                  struct err *err)
+                                  const struct codec_record *expected,
+                                  const struct codec_record **ret_record, struct err *err)
 {
     for (size_t i = 0; i < codec_records_n && expected == NULL; i++)
         if (same_text(codec_records[i], json, json_n))

@@ -1,7 +1,8 @@
 /*
  * wire.h: the primitives of Avro's binary encoding, for generated codecs and container files only.
- * Readers never look past `end`; on anything but OK the position is of no meaning. All inline: a record's decoder keeps
- * the position in a register, and the common case of a varint is one compare.
+ * Readers never look past `end`; on anything but OK the position is of no meaning. All inline: a
+ * record's decoder keeps the position in a register, and the common case of a varint is one
+ * compare.
  */
 #ifndef CODEC_WIRE_H
 #define CODEC_WIRE_H
@@ -12,16 +13,18 @@
 #include "codec/codec.h"
 
 /* Doubles are copied as they lie; a big-endian machine would need a swap here. */
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "codec: the wire's byte order is little endian");
-static_assert(sizeof(double) == 8 && sizeof(float) == 4 && sizeof(int) == 4, "codec: sizes of Avro's types");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "codec: the wire's byte order is little endian");
+static_assert(sizeof(double) == 8 && sizeof(float) == 4 && sizeof(int) == 4,
+              "codec: sizes of Avro's types");
 
 #define CODEC_INLINE static inline __attribute__((always_inline))
 #define CODEC_LIKELY(x) __builtin_expect(!!(x), 1)
-#define CODEC_TRY(call) \
-    do { \
-        const enum codec_status try_status_ = (call); \
-        if (!CODEC_LIKELY(try_status_ == CODEC_OK)) \
-            return try_status_; \
+#define CODEC_TRY(call)                                                                            \
+    do {                                                                                           \
+        const enum codec_status try_status_ = (call);                                              \
+        if (!CODEC_LIKELY(try_status_ == CODEC_OK))                                                \
+            return try_status_;                                                                    \
     } while (0)
 
 enum { CODEC_VARINT_BYTES_MAX = 10 };
@@ -36,7 +39,8 @@ struct codec_out {
     uint8_t *end;
 };
 
-/* A varint of several bytes read: the next position, or NULL and the status as value. Two registers. */
+/* A varint of several bytes read: the next position, or NULL and the status as value. Two
+ * registers. */
 struct codec_varint {
     const uint8_t *p;
     uint64_t value;
@@ -45,8 +49,9 @@ struct codec_varint {
 struct codec_varint codec_varint_slow(const uint8_t *p, const uint8_t *end);
 
 /*
- * Eight bytes at once. The lowest clear top bit marks the last byte; three shifts squeeze the 7-bit groups together.
- * Microsecond times take 8 bytes (2^53 > 3.5e15 = zigzag of year 2025), and they are most of a record's varints.
+ * Eight bytes at once. The lowest clear top bit marks the last byte; three shifts squeeze the 7-bit
+ * groups together. Microsecond times take 8 bytes (2^53 > 3.5e15 = zigzag of year 2025), and they
+ * are most of a record's varints.
  */
 CODEC_INLINE enum codec_status codec_in_varint(struct codec_in *in, uint64_t *ret)
 {
@@ -133,8 +138,10 @@ CODEC_INLINE enum codec_status codec_in_bool(struct codec_in *in, bool *ret)
     return CODEC_OK;
 }
 
-/* The length before strings and bytes: checked against the bound first, then against what is there. */
-CODEC_INLINE enum codec_status codec_in_length(struct codec_in *in, uint32_t bytes_max, uint32_t *ret)
+/* The length before strings and bytes: checked against the bound first, then against what is there.
+ */
+CODEC_INLINE enum codec_status codec_in_length(struct codec_in *in, uint32_t bytes_max,
+                                               uint32_t *ret)
 {
     int64_t n;
     const enum codec_status s = codec_in_long(in, &n);
@@ -151,7 +158,8 @@ CODEC_INLINE enum codec_status codec_in_length(struct codec_in *in, uint32_t byt
     return CODEC_OK;
 }
 
-CODEC_INLINE enum codec_status codec_in_string(struct codec_in *in, uint32_t bytes_max, struct codec_str *ret)
+CODEC_INLINE enum codec_status codec_in_string(struct codec_in *in, uint32_t bytes_max,
+                                               struct codec_str *ret)
 {
     uint32_t n;
     const enum codec_status s = codec_in_length(in, bytes_max, &n);
@@ -163,7 +171,8 @@ CODEC_INLINE enum codec_status codec_in_string(struct codec_in *in, uint32_t byt
     return CODEC_OK;
 }
 
-CODEC_INLINE enum codec_status codec_in_bytes(struct codec_in *in, uint32_t bytes_max, struct codec_bytes *ret)
+CODEC_INLINE enum codec_status codec_in_bytes(struct codec_in *in, uint32_t bytes_max,
+                                              struct codec_bytes *ret)
 {
     uint32_t n;
     const enum codec_status s = codec_in_length(in, bytes_max, &n);
@@ -176,8 +185,8 @@ CODEC_INLINE enum codec_status codec_in_bytes(struct codec_in *in, uint32_t byte
 }
 
 /* A union's branch or an enum's symbol: 0 to count - 1, else `bad`. */
-CODEC_INLINE enum codec_status codec_in_index(struct codec_in *in, uint32_t count, enum codec_status bad,
-                                              uint32_t *ret)
+CODEC_INLINE enum codec_status codec_in_index(struct codec_in *in, uint32_t count,
+                                              enum codec_status bad, uint32_t *ret)
 {
     int64_t i;
     const enum codec_status s = codec_in_long(in, &i);
@@ -190,14 +199,16 @@ CODEC_INLINE enum codec_status codec_in_index(struct codec_in *in, uint32_t coun
     return CODEC_OK;
 }
 
-/* One block of an array: `items` follow; where the writer gave the block's size, it must end at `stop`. */
+/* One block of an array: `items` follow; where the writer gave the block's size, it must end at
+ * `stop`. */
 struct codec_block {
     uint32_t items; /* 0: the array ends here */
     const uint8_t *stop;
 };
 
 /* `room`: how many items the array may still take. */
-CODEC_INLINE enum codec_status codec_in_block(struct codec_in *in, uint32_t room, struct codec_block *ret)
+CODEC_INLINE enum codec_status codec_in_block(struct codec_in *in, uint32_t room,
+                                              struct codec_block *ret)
 {
     int64_t count, size;
     enum codec_status s = codec_in_long(in, &count);
@@ -223,7 +234,8 @@ CODEC_INLINE enum codec_status codec_in_block(struct codec_in *in, uint32_t room
     return CODEC_OK;
 }
 
-CODEC_INLINE enum codec_status codec_in_block_end(const struct codec_in *in, const struct codec_block *block)
+CODEC_INLINE enum codec_status codec_in_block_end(const struct codec_in *in,
+                                                  const struct codec_block *block)
 {
     return block->stop == NULL || block->stop == in->p ? CODEC_OK : CODEC_BAD_BLOCK_SIZE;
 }
@@ -267,7 +279,8 @@ CODEC_INLINE enum codec_status codec_out_bool(struct codec_out *out, bool v)
     return codec_out_long(out, v ? -1 : 0); /* one byte, 1 or 0 */
 }
 
-CODEC_INLINE enum codec_status codec_out_view(struct codec_out *out, const void *data, uint32_t n, uint32_t bytes_max)
+CODEC_INLINE enum codec_status codec_out_view(struct codec_out *out, const void *data, uint32_t n,
+                                              uint32_t bytes_max)
 {
     if (n > bytes_max)
         return CODEC_OVER_BOUND;
@@ -275,12 +288,14 @@ CODEC_INLINE enum codec_status codec_out_view(struct codec_out *out, const void 
     return s != CODEC_OK ? s : codec_out_copy(out, data, n);
 }
 
-CODEC_INLINE enum codec_status codec_out_string(struct codec_out *out, struct codec_str v, uint32_t bytes_max)
+CODEC_INLINE enum codec_status codec_out_string(struct codec_out *out, struct codec_str v,
+                                                uint32_t bytes_max)
 {
     return codec_out_view(out, v.data, v.n, bytes_max);
 }
 
-CODEC_INLINE enum codec_status codec_out_bytes(struct codec_out *out, struct codec_bytes v, uint32_t bytes_max)
+CODEC_INLINE enum codec_status codec_out_bytes(struct codec_out *out, struct codec_bytes v,
+                                               uint32_t bytes_max)
 {
     return codec_out_view(out, v.data, v.n, bytes_max);
 }

@@ -1,12 +1,12 @@
 /*
  * codec_oracle: our half of the comparison with fastavro; test_codec_fastavro.py is the other.
  *
- *   codec_oracle random RECORD SEED N null|deflate OUT.avro   writes N random records, prints them as JSON lines
- *   codec_oracle dump RECORD IN.avro                          prints a container file as JSON lines
- *   codec_oracle messages RECORD                              framed messages in hex, a line each, from stdin: prints the
- *                                                             JSON, then the hex of the message encoded again
+ *   codec_oracle random RECORD SEED N null|deflate OUT.avro   writes N random records, prints them
+ * as JSON lines codec_oracle dump RECORD IN.avro                          prints a container file
+ * as JSON lines codec_oracle messages RECORD                              framed messages in hex, a
+ * line each, from stdin: prints the JSON, then the hex of the message encoded again
  */
-#include <inttypes.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,7 +26,8 @@ static int write_random(const struct codec_record *record, char *args[4])
 {
     uint64_t seed = strtoull(args[0], NULL, 10);
     const unsigned long n = strtoul(args[1], NULL, 10);
-    const enum codec_file_codec codec = strcmp(args[2], "deflate") == 0 ? CODEC_FILE_DEFLATE : CODEC_FILE_NULL;
+    const enum codec_file_codec codec =
+        strcmp(args[2], "deflate") == 0 ? CODEC_FILE_DEFLATE : CODEC_FILE_NULL;
     struct codec_file_writer *w = NULL;
     struct err err;
     void *v = malloc(record->struct_size);
@@ -68,10 +69,11 @@ static int dump(const struct codec_record *record, const char *path)
 static size_t unhex(const char *line, uint8_t *bytes)
 {
     size_t n = 0;
-    unsigned byte;
 
-    while (n < MESSAGE_BYTES_MAX && sscanf(line + 2 * n, "%2x", &byte) == 1)
-        bytes[n++] = (uint8_t)byte;
+    while (n < MESSAGE_BYTES_MAX && isxdigit((unsigned char)line[2 * n])) {
+        const char byte[3] = {line[2 * n], line[2 * n + 1], 0};
+        bytes[n++] = (uint8_t)strtoul(byte, NULL, 16);
+    }
     return n;
 }
 

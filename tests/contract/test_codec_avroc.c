@@ -1,4 +1,5 @@
-/* Our codec against avro-c's generic values, field by field: the second oracle, independent of fastavro. */
+/* Our codec against avro-c's generic values, field by field: the second oracle, independent of
+ * fastavro. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -13,7 +14,8 @@
 
 enum { BUF_BYTES = 64 << 10, VALUES = 300 };
 
-static void compare_fields(const struct codec_field *fields, uint32_t n, const uint8_t *base, avro_value_t *theirs);
+static void compare_fields(const struct codec_field *fields, uint32_t n, const uint8_t *base,
+                           avro_value_t *theirs);
 
 static void compare_view(enum codec_kind kind, const uint8_t *at, avro_value_t *theirs)
 {
@@ -35,7 +37,8 @@ static void compare_view(enum codec_kind kind, const uint8_t *at, avro_value_t *
         assert_memory_equal(data, view.data, n);
 }
 
-static void compare_value(const struct codec_field *f, enum codec_kind kind, const uint8_t *at, avro_value_t *theirs)
+static void compare_value(const struct codec_field *f, enum codec_kind kind, const uint8_t *at,
+                          avro_value_t *theirs)
 {
     int flag = 0, symbol = 0;
     int32_t small = 0;
@@ -76,9 +79,15 @@ static void compare_value(const struct codec_field *f, enum codec_kind kind, con
         assert_memory_equal(data, at, n);
         break;
     case CODEC_KIND_STRING:
-    case CODEC_KIND_BYTES: compare_view(kind, at, theirs); break;
-    case CODEC_KIND_RECORD: compare_fields(f->fields, f->fields_n, at, theirs); break;
-    case CODEC_KIND_ARRAY: fail(); break;
+    case CODEC_KIND_BYTES:
+        compare_view(kind, at, theirs);
+        break;
+    case CODEC_KIND_RECORD:
+        compare_fields(f->fields, f->fields_n, at, theirs);
+        break;
+    case CODEC_KIND_ARRAY:
+        fail();
+        break;
     }
 }
 
@@ -97,7 +106,8 @@ static void compare_array(const struct codec_field *f, const uint8_t *base, avro
     }
 }
 
-static void compare_fields(const struct codec_field *fields, uint32_t n, const uint8_t *base, avro_value_t *theirs)
+static void compare_fields(const struct codec_field *fields, uint32_t n, const uint8_t *base,
+                           avro_value_t *theirs)
 {
     size_t their_n = 0;
 
@@ -126,7 +136,8 @@ static void compare_fields(const struct codec_field *fields, uint32_t n, const u
 }
 
 /* One value: our bytes read by avro-c, what avro-c writes read by us. */
-static void compare_one(const struct codec_record *record, avro_value_t *theirs, uint64_t *seed, void *v, void *got)
+static void compare_one(const struct codec_record *record, avro_value_t *theirs, uint64_t *seed,
+                        void *v, void *got)
 {
     static uint8_t ours[BUF_BYTES], written[BUF_BYTES];
     const char *field = "";
@@ -149,7 +160,8 @@ static void compare_one(const struct codec_record *record, avro_value_t *theirs,
         fail_msg("%s.%s differs after avro-c", record->name, field);
 }
 
-/* Seen to fail with the enum's symbol written one too high, and with bytes written without their length. */
+/* Seen to fail with the enum's symbol written one too high, and with bytes written without their
+ * length. */
 static void avroc_agrees(const struct codec_record *record)
 {
     avro_schema_t schema = NULL;
@@ -158,7 +170,8 @@ static void avroc_agrees(const struct codec_record *record)
     void *v = malloc(record->struct_size), *got = malloc(record->struct_size);
 
     assert_true(v != NULL && got != NULL);
-    assert_int_equal(avro_schema_from_json_length(record->schema, strlen(record->schema), &schema), 0);
+    assert_int_equal(avro_schema_from_json_length(record->schema, strlen(record->schema), &schema),
+                     0);
     avro_value_iface_t *class = avro_generic_class_from_schema(schema);
     assert_non_null(class);
     assert_int_equal(avro_generic_value_new(class, &theirs), 0);

@@ -54,10 +54,14 @@ static uint32_t random_count(uint64_t *state, uint32_t max)
     const uint64_t r = codec_values_next(state);
 
     switch (r % 8) {
-    case 0: return 0;
-    case 1: return max;
-    case 2: return (uint32_t)((r >> 8) % ((uint64_t)max + 1));
-    default: return (uint32_t)((r >> 8) % ((max < 24 ? max : 24) + 1));
+    case 0:
+        return 0;
+    case 1:
+        return max;
+    case 2:
+        return (uint32_t)((r >> 8) % ((uint64_t)max + 1));
+    default:
+        return (uint32_t)((r >> 8) % ((max < 24 ? max : 24) + 1));
     }
 }
 
@@ -67,16 +71,21 @@ static int64_t random_long(uint64_t *state)
     const uint64_t r = codec_values_next(state), v = codec_values_next(state);
 
     switch (r % 16) {
-    case 0: return INT64_MIN;
-    case 1: return INT64_MAX;
-    case 2: return 0;
-    default: return (int64_t)((v >> (r >> 8) % 64) ^ (0 - (r >> 32 & 1)));
+    case 0:
+        return INT64_MIN;
+    case 1:
+        return INT64_MAX;
+    case 2:
+        return 0;
+    default:
+        return (int64_t)((v >> (r >> 8) % 64) ^ (0 - (r >> 32 & 1)));
     }
 }
 
 static double random_double(uint64_t *state)
 {
-    static const double edges[] = {0.0, -0.0, 1.0, INFINITY, -INFINITY, NAN, 5e-324, 1.7976931348623157e308};
+    static const double edges[] = {0.0,       -0.0, 1.0,    INFINITY,
+                                   -INFINITY, NAN,  5e-324, 1.7976931348623157e308};
     const uint64_t r = codec_values_next(state);
 
     if (r % 8 == 0)
@@ -98,12 +107,14 @@ static const uint8_t *pool(bool text)
     return text ? texts : bytes;
 }
 
-static void random_fields(const struct codec_field *fields, uint32_t n, uint64_t *state, uint8_t *base);
+static void random_fields(const struct codec_field *fields, uint32_t n, uint64_t *state,
+                          uint8_t *base);
 
 static void random_view(const struct slot *s, uint64_t *state)
 {
     const uint32_t n = random_count(state, s->field->bound < 8192 ? s->field->bound : 8192);
-    const uint8_t *data = pool(s->kind == CODEC_KIND_STRING) + codec_values_next(state) % (POOL_BYTES - 8192);
+    const uint8_t *data =
+        pool(s->kind == CODEC_KIND_STRING) + codec_values_next(state) % (POOL_BYTES - 8192);
     const struct codec_str str = {.data = (const char *)data, .n = n};
     const struct codec_bytes bytes = {.data = data, .n = n};
 
@@ -121,25 +132,44 @@ static void random_value(const struct slot *s, uint64_t *state)
     const float single = isnan(real) ? 1.5F : (float)real;
 
     switch (s->kind) {
-    case CODEC_KIND_BOOL: *(bool *)s->at = v & 1; break;
-    case CODEC_KIND_INT: memcpy(s->at, &small, sizeof small); break;
-    case CODEC_KIND_LONG: memcpy(s->at, &v, sizeof v); break;
-    case CODEC_KIND_FLOAT: memcpy(s->at, &single, sizeof single); break;
-    case CODEC_KIND_DOUBLE: memcpy(s->at, &real, sizeof real); break;
+    case CODEC_KIND_BOOL:
+        *(bool *)s->at = v & 1;
+        break;
+    case CODEC_KIND_INT:
+        memcpy(s->at, &small, sizeof small);
+        break;
+    case CODEC_KIND_LONG:
+        memcpy(s->at, &v, sizeof v);
+        break;
+    case CODEC_KIND_FLOAT:
+        memcpy(s->at, &single, sizeof single);
+        break;
+    case CODEC_KIND_DOUBLE:
+        memcpy(s->at, &real, sizeof real);
+        break;
     case CODEC_KIND_STRING:
-    case CODEC_KIND_BYTES: random_view(s, state); break;
-    case CODEC_KIND_FIXED: memcpy(s->at, pool(false) + (uint64_t)v % 1024, s->field->size); break;
+    case CODEC_KIND_BYTES:
+        random_view(s, state);
+        break;
+    case CODEC_KIND_FIXED:
+        memcpy(s->at, pool(false) + (uint64_t)v % 1024, s->field->size);
+        break;
     case CODEC_KIND_ENUM: {
         const uint32_t symbol = (uint32_t)((uint64_t)v % s->field->symbols_n);
         memcpy(s->at, &symbol, sizeof symbol);
         break;
     }
-    case CODEC_KIND_RECORD: random_fields(s->field->fields, s->field->fields_n, state, s->at); break;
-    case CODEC_KIND_ARRAY: assert(false); break; /* avrogen refuses arrays of arrays */
+    case CODEC_KIND_RECORD:
+        random_fields(s->field->fields, s->field->fields_n, state, s->at);
+        break;
+    case CODEC_KIND_ARRAY:
+        assert(false);
+        break; /* avrogen refuses arrays of arrays */
     }
 }
 
-static void random_fields(const struct codec_field *fields, uint32_t n, uint64_t *state, uint8_t *base)
+static void random_fields(const struct codec_field *fields, uint32_t n, uint64_t *state,
+                          uint8_t *base)
 {
     for (uint32_t i = 0; i < n; i++) {
         const struct codec_field *f = &fields[i];
@@ -182,9 +212,12 @@ static bool equal_value(const struct slot *a, const struct slot *b, const char *
         memcpy(&x, a->at, sizeof x);
         memcpy(&y, b->at, sizeof y);
         return codec_str_equal(x, y);
-    case CODEC_KIND_RECORD: return equal_fields(a->field->fields, a->field->fields_n, a->at, b->at, ret_field);
-    case CODEC_KIND_BOOL: return *(bool *)a->at == *(bool *)b->at;
-    default: return memcmp(a->at, b->at, a->field->size) == 0;
+    case CODEC_KIND_RECORD:
+        return equal_fields(a->field->fields, a->field->fields_n, a->at, b->at, ret_field);
+    case CODEC_KIND_BOOL:
+        return *(bool *)a->at == *(bool *)b->at;
+    default:
+        return memcmp(a->at, b->at, a->field->size) == 0;
     }
 }
 
@@ -214,7 +247,8 @@ static bool equal_fields(const struct codec_field *fields, uint32_t n, const voi
     return true;
 }
 
-bool codec_values_equal(const struct codec_record *record, const void *a, const void *b, const char **ret_field)
+bool codec_values_equal(const struct codec_record *record, const void *a, const void *b,
+                        const char **ret_field)
 {
     return equal_fields(record->fields, record->fields_n, a, b, ret_field);
 }
@@ -249,9 +283,15 @@ static void print_value(const struct slot *s, FILE *out)
     uint64_t u64 = 0;
 
     switch (s->kind) {
-    case CODEC_KIND_BOOL: (void)fputs(*(bool *)s->at ? "true" : "false", out); break;
-    case CODEC_KIND_INT: (void)fprintf(out, "%" PRId32, *(int32_t *)(void *)s->at); break;
-    case CODEC_KIND_LONG: (void)fprintf(out, "%" PRId64, *(int64_t *)(void *)s->at); break;
+    case CODEC_KIND_BOOL:
+        (void)fputs(*(bool *)s->at ? "true" : "false", out);
+        break;
+    case CODEC_KIND_INT:
+        (void)fprintf(out, "%" PRId32, *(int32_t *)(void *)s->at);
+        break;
+    case CODEC_KIND_LONG:
+        (void)fprintf(out, "%" PRId64, *(int64_t *)(void *)s->at);
+        break;
     case CODEC_KIND_FLOAT:
     case CODEC_KIND_DOUBLE:
         memcpy(&u64, s->at, s->field->size);
@@ -265,10 +305,18 @@ static void print_value(const struct slot *s, FILE *out)
         memcpy(&bytes, s->at, sizeof bytes);
         print_hex(bytes.data, bytes.n, out);
         break;
-    case CODEC_KIND_FIXED: print_hex(s->at, s->field->size, out); break;
-    case CODEC_KIND_ENUM: (void)fprintf(out, "\"%s\"", s->field->symbols[*(uint32_t *)(void *)s->at]); break;
-    case CODEC_KIND_RECORD: print_fields(s->field->fields, s->field->fields_n, s->at, out); break;
-    case CODEC_KIND_ARRAY: assert(false); break; /* avrogen refuses arrays of arrays */
+    case CODEC_KIND_FIXED:
+        print_hex(s->at, s->field->size, out);
+        break;
+    case CODEC_KIND_ENUM:
+        (void)fprintf(out, "\"%s\"", s->field->symbols[*(uint32_t *)(void *)s->at]);
+        break;
+    case CODEC_KIND_RECORD:
+        print_fields(s->field->fields, s->field->fields_n, s->at, out);
+        break;
+    case CODEC_KIND_ARRAY:
+        assert(false);
+        break; /* avrogen refuses arrays of arrays */
     }
 }
 

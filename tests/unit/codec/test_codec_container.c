@@ -77,8 +77,9 @@ static uint8_t *slurp(size_t *ret_n)
 }
 
 /* Reads a file held in memory to its end or first error; counts the records. */
-static enum err_class read_bytes(const uint8_t *bytes, size_t n, const struct codec_record *expected,
-                                 unsigned *ret_records, struct err *err)
+static enum err_class read_bytes(const uint8_t *bytes, size_t n,
+                                 const struct codec_record *expected, unsigned *ret_records,
+                                 struct err *err)
 {
     FILE *f = n == 0 ? fopen("/dev/null", "rb") : fmemopen((void *)(uintptr_t)bytes, n, "rb");
     struct codec_file_reader *r = NULL;
@@ -106,7 +107,8 @@ static enum err_class read_bytes(const uint8_t *bytes, size_t n, const struct co
     return e;
 }
 
-/* Records come back equal and in order, over many blocks, by views and decoded; equal input gives equal files. */
+/* Records come back equal and in order, over many blocks, by views and decoded; equal input gives
+ * equal files. */
 static void container_round_trip(void **state)
 {
     (void)state;
@@ -159,8 +161,9 @@ static void container_round_trip(void **state)
 }
 
 /*
- * A file cut anywhere is an error, never a shorter file, unless the cut is a block's end: what precedes it is then a
- * valid file. Seen to fail when take_block answered a truncated sync marker with the end.
+ * A file cut anywhere is an error, never a shorter file, unless the cut is a block's end: what
+ * precedes it is then a valid file. Seen to fail when take_block answered a truncated sync marker
+ * with the end.
  */
 static void container_cut_at_every_byte(void **state)
 {
@@ -169,7 +172,8 @@ static void container_cut_at_every_byte(void **state)
         struct err err = {.text = ""};
         unsigned records, whole_cuts = 0;
         size_t n;
-        write_file(&codec_heartbeat_record, codec == 0 ? CODEC_FILE_NULL : CODEC_FILE_DEFLATE, 5000); /* two blocks */
+        write_file(&codec_heartbeat_record, codec == 0 ? CODEC_FILE_NULL : CODEC_FILE_DEFLATE,
+                   5000); /* two blocks */
         uint8_t *bytes = slurp(&n);
         assert_int_equal(read_bytes(bytes, n, NULL, &records, &err), ERR_OK);
         assert_int_equal(records, 5000);
@@ -191,7 +195,8 @@ static void container_cut_at_every_byte(void **state)
     }
 }
 
-/* Any byte changed: an error or other records, never a crash, a leak or an endless loop (ASan, the test's time-out). */
+/* Any byte changed: an error or other records, never a crash, a leak or an endless loop (ASan, the
+ * test's time-out). */
 static void container_survives_damage(void **state)
 {
     (void)state;
@@ -224,7 +229,8 @@ static void container_all_or_nothing(void **state)
     size_t n, after_n;
 
     (void)unlink(path);
-    assert_int_equal(codec_file_create(path, &codec_heartbeat_record, CODEC_FILE_DEFLATE, &w, &err), ERR_OK);
+    assert_int_equal(codec_file_create(path, &codec_heartbeat_record, CODEC_FILE_DEFLATE, &w, &err),
+                     ERR_OK);
     assert_int_equal(codec_file_put(w, &v, &err), ERR_OK);
     assert_false(exists(path));
     assert_true(exists(tmp_path));
@@ -234,7 +240,8 @@ static void container_all_or_nothing(void **state)
 
     write_file(&codec_heartbeat_record, CODEC_FILE_NULL, 2);
     uint8_t *bytes = slurp(&n);
-    assert_int_equal(codec_file_create(path, &codec_heartbeat_record, CODEC_FILE_DEFLATE, &w, &err), ERR_OK);
+    assert_int_equal(codec_file_create(path, &codec_heartbeat_record, CODEC_FILE_DEFLATE, &w, &err),
+                     ERR_OK);
     assert_int_equal(codec_file_put(w, &v, &err), ERR_OK);
     codec_file_abandon(w);
     uint8_t *after = slurp(&after_n);
@@ -258,7 +265,8 @@ static void container_refuses_bad_records(void **state)
     uint8_t body[CODEC_HEARTBEAT_BYTES_MAX];
 
     assert_int_equal(codec_heartbeat_encode(&v, body, sizeof body, &n), CODEC_OK);
-    assert_int_equal(codec_file_create(path, &codec_heartbeat_record, CODEC_FILE_NULL, &w, &err), ERR_OK);
+    assert_int_equal(codec_file_create(path, &codec_heartbeat_record, CODEC_FILE_NULL, &w, &err),
+                     ERR_OK);
     v.state = (enum codec_heartbeat_state)9;
     assert_int_equal(codec_file_put(w, &v, &err), ERR_REJECT);
     assert_non_null(strstr(err.text, "bad_enum"));
@@ -278,12 +286,14 @@ static void container_refuses_bad_paths(void **state)
     struct codec_file_reader *r = NULL;
     struct err err;
 
-    assert_int_equal(codec_file_create("/nowhere/x.avro", &codec_heartbeat_record, CODEC_FILE_NULL, &w, &err),
-                     ERR_FATAL);
+    assert_int_equal(
+        codec_file_create("/nowhere/x.avro", &codec_heartbeat_record, CODEC_FILE_NULL, &w, &err),
+        ERR_FATAL);
     assert_non_null(strstr(err.text, "/nowhere/x.avro.tmp"));
     assert_int_equal(codec_file_open("/nowhere/x.avro", NULL, &r, &err), ERR_REJECT);
     assert_non_null(strstr(err.text, "/nowhere/x.avro"));
-    assert_int_equal(codec_file_open("/tmp", NULL, &r, &err), ERR_FATAL); /* opens, but cannot be read */
+    assert_int_equal(codec_file_open("/tmp", NULL, &r, &err),
+                     ERR_FATAL); /* opens, but cannot be read */
     assert_true(w == NULL && r == NULL);
 }
 
@@ -350,7 +360,8 @@ static void refuses(const struct built *b, const char *why)
         fail_msg("'%s' does not say '%s'", err.text, why);
 }
 
-/* Each way of being wrong is told. Each was seen to fail with its check taken out of container_read.c. */
+/* Each way of being wrong is told. Each was seen to fail with its check taken out of
+ * container_read.c. */
 static void container_names_what_is_wrong(void **state)
 {
     (void)state;
@@ -371,7 +382,8 @@ static void container_names_what_is_wrong(void **state)
     add_block(&b, 1, (int64_t)n, body, n);
     assert_int_equal(read_bytes(b.bytes, b.n, NULL, &records, &err), ERR_OK);
     assert_int_equal(records, 2);
-    assert_int_equal(read_bytes(b.bytes, b.n, &codec_l2_snapshot_record, &records, &err), ERR_REJECT);
+    assert_int_equal(read_bytes(b.bytes, b.n, &codec_l2_snapshot_record, &records, &err),
+                     ERR_REJECT);
     assert_non_null(strstr(err.text, "expected L2Snapshot"));
 
     build(&b, "snappy", schema);
@@ -408,7 +420,8 @@ static void container_names_what_is_wrong(void **state)
     refuses(&b, "no Avro object container file");
 }
 
-/* Schemas: other spellings and docs are ours; another field, type or record is not, and the text says which. */
+/* Schemas: other spellings and docs are ours; another field, type or record is not, and the text
+ * says which. */
 static void container_schemas(void **state)
 {
     (void)state;
@@ -450,10 +463,14 @@ static void container_schemas(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(container_round_trip),          cmocka_unit_test(container_cut_at_every_byte),
-        cmocka_unit_test(container_survives_damage),     cmocka_unit_test(container_all_or_nothing),
-        cmocka_unit_test(container_refuses_bad_records), cmocka_unit_test(container_refuses_bad_paths),
-        cmocka_unit_test(container_names_what_is_wrong), cmocka_unit_test(container_schemas),
+        cmocka_unit_test(container_round_trip),
+        cmocka_unit_test(container_cut_at_every_byte),
+        cmocka_unit_test(container_survives_damage),
+        cmocka_unit_test(container_all_or_nothing),
+        cmocka_unit_test(container_refuses_bad_records),
+        cmocka_unit_test(container_refuses_bad_paths),
+        cmocka_unit_test(container_names_what_is_wrong),
+        cmocka_unit_test(container_schemas),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

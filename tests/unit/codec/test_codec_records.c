@@ -27,8 +27,10 @@ static int all_records(void **state)
     return 0;
 }
 
-/* Decodes from a heap block of exactly n bytes: ASan sees a read past the end. `into` NULL: into rubbish. */
-static enum codec_status decode_exactly(const struct codec_record *record, const uint8_t *bytes, size_t n, void *into)
+/* Decodes from a heap block of exactly n bytes: ASan sees a read past the end. `into` NULL: into
+ * rubbish. */
+static enum codec_status decode_exactly(const struct codec_record *record, const uint8_t *bytes,
+                                        size_t n, void *into)
 {
     uint8_t *exact = malloc(n + 1);
     void *rubbish = malloc(record->struct_size);
@@ -45,8 +47,9 @@ static enum codec_status decode_exactly(const struct codec_record *record, const
 }
 
 /*
- * What is encoded decodes to the same, within bytes_max; a prefix never decodes, a byte more is trailing, a buffer one
- * byte short is no space. Seen to fail with the null branch written as 1 for [X, null], and with `>=` in codec_out_copy.
+ * What is encoded decodes to the same, within bytes_max; a prefix never decodes, a byte more is
+ * trailing, a buffer one byte short is no space. Seen to fail with the null branch written as 1 for
+ * [X, null], and with `>=` in codec_out_copy.
  */
 static void records_round_trip(void **state)
 {
@@ -85,7 +88,8 @@ static void records_round_trip(void **state)
     }
 }
 
-/* Whatever bytes come: an answer, no crash (ASan, UBSan), and what decodes re-encodes and decodes to the same. */
+/* Whatever bytes come: an answer, no crash (ASan, UBSan), and what decodes re-encodes and decodes
+ * to the same. */
 static void records_survive_damage(void **state)
 {
     (void)state;
@@ -116,7 +120,8 @@ static void records_survive_damage(void **state)
     }
 }
 
-/* The encoder refuses what the decoder would. Seen to fail without each of the checks in avrogen's put_ functions. */
+/* The encoder refuses what the decoder would. Seen to fail without each of the checks in avrogen's
+ * put_ functions. */
 static void encode_refuses_out_of_bounds(void **state)
 {
     (void)state;
@@ -141,7 +146,7 @@ static void encode_refuses_out_of_bounds(void **state)
     assert_int_equal(codec_everything_encode(&v, buf, sizeof buf, &n), CODEC_BAD_ENUM);
     v.colour = CODEC_COLOUR_BLUE;
     v.colours_n = 1;
-    v.colours[0] = (enum codec_colour)-1;
+    v.colours[0] = (enum codec_colour) - 1;
     assert_int_equal(codec_everything_encode(&v, buf, sizeof buf, &n), CODEC_BAD_ENUM);
     assert_int_equal(n, 42); /* untouched on failure */
     v.colours_n = 0;
@@ -166,7 +171,8 @@ static size_t small_snapshot(uint8_t *buf, size_t cap, size_t *ret_bids, size_t 
     return n;
 }
 
-/* Each way of being wrong has its status. Each was seen to fail with its check taken out of wire.h. */
+/* Each way of being wrong has its status. Each was seen to fail with its check taken out of wire.h.
+ */
 static void decode_names_what_is_wrong(void **state)
 {
     (void)state;
@@ -208,7 +214,8 @@ static void decode_names_what_is_wrong(void **state)
 static const uint8_t level_bytes[16] = {0, 0, 0, 0, 0, 0, 0xf0, 0x3f, 0, 0, 0, 0, 0, 0, 0, 0x40};
 
 /* bids of the small snapshot replaced by `count` header bytes, then levels, as a list of parts. */
-static size_t with_bids(uint8_t *b, const uint8_t *good, size_t n, const uint8_t *bids_bytes, size_t bids_n)
+static size_t with_bids(uint8_t *b, const uint8_t *good, size_t n, const uint8_t *bids_bytes,
+                        size_t bids_n)
 {
     const size_t head = 8, old = 1 + 16 + 1;
 
@@ -219,8 +226,9 @@ static size_t with_bids(uint8_t *b, const uint8_t *good, size_t n, const uint8_t
 }
 
 /*
- * Arrays in several blocks, with and without sizes, are one array; a size that lies is an error, and so is one block too
- * many for the bound. Seen to fail without codec_in_block_end, and with `room` not lowered between blocks.
+ * Arrays in several blocks, with and without sizes, are one array; a size that lies is an error,
+ * and so is one block too many for the bound. Seen to fail without codec_in_block_end, and with
+ * `room` not lowered between blocks.
  */
 static void decode_array_blocks(void **state)
 {
@@ -263,15 +271,18 @@ static void decode_array_blocks(void **state)
         }
         bids[at++] = 0;
         m = with_bids(b, good, n, bids, at);
-        assert_int_equal(decode_exactly(r, b, m, NULL), blocks == 1000 ? CODEC_OK : CODEC_OVER_BOUND);
+        assert_int_equal(decode_exactly(r, b, m, NULL),
+                         blocks == 1000 ? CODEC_OK : CODEC_OVER_BOUND);
     }
 }
 
-/* Frames: the header, and each way of not being one. Seen to fail with the fingerprint written big endian. */
+/* Frames: the header, and each way of not being one. Seen to fail with the fingerprint written big
+ * endian. */
 static void frames(void **state)
 {
     (void)state;
-    struct codec_heartbeat h = {.exchange = codec_str("x"), .symbol = codec_str("S"), .lag_ms = 5}, got;
+    struct codec_heartbeat h = {.exchange = codec_str("x"), .symbol = codec_str("S"), .lag_ms = 5},
+                           got;
     uint8_t buf[CODEC_FRAME_BYTES + CODEC_HEARTBEAT_BYTES_MAX];
     uint64_t fingerprint = 1;
     const uint8_t *body = NULL;
@@ -293,10 +304,13 @@ static void frames(void **state)
 
     body = NULL;
     for (size_t cut = 0; cut < 10; cut++)
-        assert_int_equal(codec_frame_get(buf, cut, &fingerprint, &body, &body_n), CODEC_FRAME_SHORT);
-    assert_int_equal(codec_frame_get((const uint8_t[]){0, 0, 0, 0, 7, 1}, 6, &fingerprint, &body, &body_n),
-                     CODEC_FRAME_NO_REGISTRY);
-    assert_int_equal(codec_frame_get((const uint8_t[]){'{'}, 1, &fingerprint, &body, &body_n), CODEC_FRAME_UNKNOWN);
+        assert_int_equal(codec_frame_get(buf, cut, &fingerprint, &body, &body_n),
+                         CODEC_FRAME_SHORT);
+    assert_int_equal(
+        codec_frame_get((const uint8_t[]){0, 0, 0, 0, 7, 1}, 6, &fingerprint, &body, &body_n),
+        CODEC_FRAME_NO_REGISTRY);
+    assert_int_equal(codec_frame_get((const uint8_t[]){'{'}, 1, &fingerprint, &body, &body_n),
+                     CODEC_FRAME_UNKNOWN);
     buf[1] = 2;
     assert_int_equal(codec_frame_get(buf, n, &fingerprint, &body, &body_n), CODEC_FRAME_UNKNOWN);
     assert_null(body);
@@ -310,7 +324,8 @@ static void names(void **state)
     for (int a = 0; a < CODEC_STATUS_COUNT; a++) {
         assert_non_null(codec_status_name((enum codec_status)a));
         for (int b = 0; b < a; b++)
-            assert_string_not_equal(codec_status_name((enum codec_status)a), codec_status_name((enum codec_status)b));
+            assert_string_not_equal(codec_status_name((enum codec_status)a),
+                                    codec_status_name((enum codec_status)b));
     }
     assert_string_equal(codec_status_name(CODEC_STATUS_COUNT), "unknown_status");
     assert_ptr_equal(codec_record_by_name("L2Bar"), &codec_l2_bar_record);
@@ -326,9 +341,12 @@ static void names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(records_round_trip),           cmocka_unit_test(records_survive_damage),
-        cmocka_unit_test(encode_refuses_out_of_bounds), cmocka_unit_test(decode_names_what_is_wrong),
-        cmocka_unit_test(decode_array_blocks),          cmocka_unit_test(frames),
+        cmocka_unit_test(records_round_trip),
+        cmocka_unit_test(records_survive_damage),
+        cmocka_unit_test(encode_refuses_out_of_bounds),
+        cmocka_unit_test(decode_names_what_is_wrong),
+        cmocka_unit_test(decode_array_blocks),
+        cmocka_unit_test(frames),
         cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, all_records, NULL);

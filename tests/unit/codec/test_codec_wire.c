@@ -8,8 +8,8 @@
 #include "codec/wire.h"
 
 /*
- * Each input is read twice: from a heap block of exactly its size, so that ASan sees a byte too far, and with 16 bytes
- * behind it, so that the eight-bytes-at-once path is taken.
+ * Each input is read twice: from a heap block of exactly its size, so that ASan sees a byte too
+ * far, and with 16 bytes behind it, so that the eight-bytes-at-once path is taken.
  */
 static enum codec_status read_long(const uint8_t *bytes, size_t n, int64_t *ret, size_t *ret_used)
 {
@@ -38,7 +38,8 @@ static enum codec_status read_long(const uint8_t *bytes, size_t n, int64_t *ret,
     return s;
 }
 
-/* Every bit length and both signs come back, in the fewest bytes. Seen to fail with 0x3fff0000 shifted by 1. */
+/* Every bit length and both signs come back, in the fewest bytes. Seen to fail with 0x3fff0000
+ * shifted by 1. */
 static void wire_long_round_trip(void **state)
 {
     (void)state;
@@ -75,7 +76,12 @@ static void wire_long_known_bytes(void **state)
         size_t n;
         uint8_t bytes[10];
     } known[] = {
-        {0, 1, {0}}, {-1, 1, {1}}, {1, 1, {2}}, {-2, 1, {3}}, {-64, 1, {0x7f}}, {64, 2, {0x80, 0x01}},
+        {0, 1, {0}},
+        {-1, 1, {1}},
+        {1, 1, {2}},
+        {-2, 1, {3}},
+        {-64, 1, {0x7f}},
+        {64, 2, {0x80, 0x01}},
         {INT64_MAX, 10, {0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}},
         {INT64_MIN, 10, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}},
     };
@@ -92,7 +98,8 @@ static void wire_long_known_bytes(void **state)
     }
 }
 
-/* Eleven bytes, or a 65th bit, are no number; padding within ten bytes is. Seen to fail with `byte > 3` in wire.c. */
+/* Eleven bytes, or a 65th bit, are no number; padding within ten bytes is. Seen to fail with `byte
+ * > 3` in wire.c. */
 static void wire_varint_overflow(void **state)
 {
     (void)state;
@@ -119,7 +126,8 @@ static void wire_varint_overflow(void **state)
 static void wire_int_range(void **state)
 {
     (void)state;
-    static const int64_t values[] = {0, -1, INT32_MAX, INT32_MIN, (int64_t)INT32_MAX + 1, (int64_t)INT32_MIN - 1};
+    static const int64_t values[] = {
+        0, -1, INT32_MAX, INT32_MIN, (int64_t)INT32_MAX + 1, (int64_t)INT32_MIN - 1};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         uint8_t buf[CODEC_VARINT_BYTES_MAX];
         struct codec_out out = {.p = buf, .end = buf + sizeof buf};
@@ -136,7 +144,8 @@ static void wire_int_range(void **state)
     }
 }
 
-static enum codec_status read_block(const uint8_t *bytes, size_t n, uint32_t room, struct codec_block *ret)
+static enum codec_status read_block(const uint8_t *bytes, size_t n, uint32_t room,
+                                    struct codec_block *ret)
 {
     struct codec_in in = {.p = bytes, .end = bytes + n};
 
@@ -148,7 +157,8 @@ static void wire_block_headers(void **state)
 {
     (void)state;
     struct codec_block block;
-    static const uint8_t least[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x00};
+    static const uint8_t least[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                    0xff, 0xff, 0xff, 0x01, 0x00};
 
     assert_int_equal(read_block((const uint8_t[]){4}, 1, 2, &block), CODEC_OK);
     assert_true(block.items == 2 && block.stop == NULL);
