@@ -54,6 +54,7 @@ enum bus_event_kind {
 };
 
 struct bus_delivery {
+    int32_t partition;
     uint64_t tag; /* of bus_send; only outputs with tag ≠ 0 are reported */
     int64_t offset;
 };

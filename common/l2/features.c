@@ -1,0 +1,57 @@
+#include "l2/features.h"
+
+#define L5 5
+
+struct l2_top l2_top_of(const struct l2_snapshot *s)
+{
+    return (struct l2_top){
+        .bid_price = s->bids[0].price,
+        .bid_quantity = s->bids[0].quantity,
+        .ask_price = s->asks[0].price,
+        .ask_quantity = s->asks[0].quantity,
+    };
+}
+
+static double sum_quantity(const struct l2_level *levels, uint32_t n)
+{
+    double sum = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        sum += levels[i].quantity;
+    return sum;
+}
+
+static void set_imbalance(struct l2_row *row, enum l2_column column, double bids, double asks)
+{
+    if (bids + asks > 0) /* all quantities 0: nothing rests, so nothing is balanced */
+        l2_row_set(row, column, (bids - asks) / (bids + asks));
+}
+
+void l2_book_columns(const struct l2_snapshot *s, struct l2_row *ret_row)
+{
+    const struct l2_top top = l2_top_of(s);
+    struct l2_row row = {.present = 0};
+
+    l2_row_set(&row, L2_MID_PRICE, l2_mid(&top));
+    l2_row_set(&row, L2_SPREAD_BPS, l2_spread_bps(&top));
+    set_imbalance(&row, L2_DEPTH_IMBALANCE_L1, top.bid_quantity, top.ask_quantity);
+    if (s->bids_n >= L5 && s->asks_n >= L5)
+        set_imbalance(&row, L2_DEPTH_IMBALANCE_L5, sum_quantity(s->bids, L5),
+                      sum_quantity(s->asks, L5));
+    *ret_row = row;
+}
+
+double l2_ofi_term(const struct l2_top *p, const struct l2_top *n)
+{
+    double bid = 0, ask = 0;
+
+    if (n->bid_price >= p->bid_price)
+        bid += n->bid_quantity;
+    if (n->bid_price <= p->bid_price)
+        bid -= p->bid_quantity;
+    if (n->ask_price <= p->ask_price)
+        ask += n->ask_quantity;
+    if (n->ask_price >= p->ask_price)
+        ask -= p->ask_quantity;
+    return bid - ask;
+}

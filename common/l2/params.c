@@ -1,0 +1,86 @@
+#include "l2/params.h"
+
+#include "l2/types.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+struct l2_params l2_params_default(void)
+{
+    return (struct l2_params){
+        .bar_s = 900,
+        .window_s = 900,
+        .sample_s = 1,
+        .max_gap_s = 5,
+        .max_book_age_s = 60,
+        .coverage_pct = 95,
+        .samples_min = 30,
+        .purge_bars = 20,
+        .symbol_ttl_s = 7 * 24 * 3600,
+    };
+}
+
+static enum err_class check_range(const char *name, uint32_t value, uint32_t min, uint32_t max,
+                                  struct err *err)
+{
+    if (value >= min && value <= max)
+        return ERR_OK;
+    return err_set(err, ERR_REJECT, "%s: %u is not within %u to %u", name, value, min, max);
+}
+
+enum err_class l2_params_check(const struct l2_params *p, struct err *err)
+{
+    const struct {
+        const char *name;
+        uint32_t value, min, max;
+    } ranges[] = {
+        {"window_seconds", p->window_s, 60, L2_WINDOW_S_MAX},
+        {"sample_seconds", p->sample_s, 1, 60},
+        {"max_gap_seconds", p->max_gap_s, 1, 60},
+        {"max_book_age_seconds", p->max_book_age_s, 1, 3600},
+        {"coverage_percent", p->coverage_pct, 1, 100},
+        {"samples_min", p->samples_min, 2, 3600},
+        {"purge_bars", p->purge_bars, 0, L2_PURGE_BARS_MAX},
+        {"symbol_ttl_seconds", p->symbol_ttl_s, 3600, L2_SYMBOL_TTL_S_MAX},
+    };
+
+    for (unsigned i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        const enum err_class e =
+            check_range(ranges[i].name, ranges[i].value, ranges[i].min, ranges[i].max, err);
+        if (e != ERR_OK)
+            return e;
+    }
+    if (p->bar_s != 60 && p->bar_s != 300 && p->bar_s != 900 && p->bar_s != 1800 && p->bar_s != 3600)
+        return err_set(err, ERR_REJECT,
+                       "bar_seconds: %u is not one of 60, 300, 900, 1800, 3600", p->bar_s);
+    if (p->window_s % 60 != 0)
+        return err_set(err, ERR_REJECT, "window_seconds: %u is not a multiple of 60", p->window_s);
+    if (60 % p->sample_s != 0)
+        return err_set(err, ERR_REJECT, "sample_seconds: %u does not divide 60", p->sample_s);
+    return ERR_OK;
+}
+
+void l2_schema_version(const struct l2_params *params, char ret_name[L2_SCHEMA_VERSION_BYTES_MAX])
+{
+    const struct l2_params def = l2_params_default();
+    const struct {
+        char letter;
+        uint32_t value, usual;
+    } parts[] = {
+        {'w', params->window_s, def.window_s},
+        {'k', params->sample_s, def.sample_s},
+        {'g', params->max_gap_s, def.max_gap_s},
+        {'a', params->max_book_age_s, def.max_book_age_s},
+        {'c', params->coverage_pct, def.coverage_pct},
+        {'n', params->samples_min, def.samples_min},
+    };
+    int n = snprintf(ret_name, L2_SCHEMA_VERSION_BYTES_MAX, "l2_schema_v1");
+
+    for (unsigned i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        if (parts[i].value == parts[i].usual)
+            continue;
+        n += snprintf(ret_name + n, (size_t)(L2_SCHEMA_VERSION_BYTES_MAX - n), "+%c%u",
+                      parts[i].letter, parts[i].value);
+        assert(n < L2_SCHEMA_VERSION_BYTES_MAX);
+    }
+}

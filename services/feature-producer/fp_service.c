@@ -1,0 +1,691 @@
+/* The live loop: poll, decode, step, apply, commit (ARCHITECTURE's shape; SPEC sections 5 and 6). */
+#include "fp_service.h"
+
+#include "log/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POLL_MS_MAX 20
+#define COMMIT_EVERY_US CLK_US_PER_S
+#define HEARTBEAT_EVERY_US CLK_US_PER_S
+#define DRAIN_MS_MAX 5000
+#define RESTORE_WAIT_MS 10000
+#define SETTINGS_MAX 64
+#define NAME_BYTES_MAX 256
+
+/*
+ * One snapshot can close seven days of one-minute bars: 10,080 bars and features of some 400 bytes in all, whose transaction must
+ * not be split. Both halves of the buffer hold that and a batch's ordinary outputs beside it.
+ */
+#define STEP_BYTES_MAX ((size_t)8 << 20)
+#define BUFFER_BYTES_MAX ((size_t)32 << 20)
+
+enum topic { TOPIC_BARS, TOPIC_FEATURES, TOPIC_DLQ, TOPICS };
+
+enum metric {
+    M_TAKEN,
+    M_DUPLICATES,
+    M_LATE,
+    M_GAPS,
+    M_DEAD_LETTERS,
+    M_BARS,
+    M_FEATURES,
+    M_RETIRED,
+    M_COMMITS,
+    M_HEARTBEATS_LOST,
+    M_SYMBOLS,
+    M_PARTITIONS,
+    M_EVENT_LAG,
+    M_BUFFER_FREE,
+    M_RESTORE_SECONDS,
+};
+
+static const char *const closed_by_values[] = {"event", "clock", NULL};
+
+static const struct metric_row metric_rows[] = {
+    [M_TAKEN] = {.name = "l2flow_fp_snapshots_total", .kind = METRIC_COUNTER, .help = "snapshots accepted"},
+    [M_DUPLICATES] = {.name = "l2flow_fp_duplicates_total", .kind = METRIC_COUNTER,
+                      .help = "snapshots dropped: sequence at or below the last of its epoch"},
+    [M_LATE] = {.name = "l2flow_fp_late_total", .kind = METRIC_COUNTER,
+                .help = "snapshots dropped: lower epoch or behind the symbol's event time"},
+    [M_GAPS] = {.name = "l2flow_fp_gaps_total", .kind = METRIC_COUNTER, .help = "broken links in closed bars"},
+    [M_DEAD_LETTERS] = {.name = "l2flow_fp_dead_letters_total", .kind = METRIC_COUNTER,
+                        .help = "records rejected, by reason", .label = "reason", .values = l2_reject_names},
+    [M_BARS] = {.name = "l2flow_fp_bars_total", .kind = METRIC_COUNTER, .help = "bars emitted, by what closed them",
+                .label = "closed_by", .values = closed_by_values},
+    [M_FEATURES] = {.name = "l2flow_fp_features_total", .kind = METRIC_COUNTER, .help = "feature records emitted"},
+    [M_RETIRED] = {.name = "l2flow_fp_symbols_retired_total", .kind = METRIC_COUNTER,
+                   .help = "symbols silent for symbol_ttl_seconds"},
+    [M_COMMITS] = {.name = "l2flow_fp_commits_total", .kind = METRIC_COUNTER, .help = "transactions committed"},
+    [M_HEARTBEATS_LOST] = {.name = "l2flow_fp_heartbeats_lost_total", .kind = METRIC_COUNTER,
+                           .help = "heartbeats dropped, the producer's queue being full"},
+    [M_SYMBOLS] = {.name = "l2flow_fp_symbols", .kind = METRIC_GAUGE, .help = "symbols followed"},
+    [M_PARTITIONS] = {.name = "l2flow_fp_partitions", .kind = METRIC_GAUGE, .help = "input partitions assigned"},
+    [M_EVENT_LAG] = {.name = "l2flow_fp_event_lag_seconds", .kind = METRIC_GAUGE,
+                     .help = "now minus the event time of the newest record read"},
+    [M_BUFFER_FREE] = {.name = "l2flow_fp_output_buffer_free_bytes", .kind = METRIC_GAUGE,
+                       .help = "room for outputs whose commit is not known yet"},
+    [M_RESTORE_SECONDS] = {.name = "l2flow_fp_restore_seconds", .kind = METRIC_GAUGE,
+                           .help = "time that reading l2.bars took at the last assignment"},
+    {.name = NULL},
+};
+
+static const struct config_row rows[] = {
+    /* name                  type           default             min   max     help */
+    {"exchange", CONFIG_STRING, "", "0", "32", "the exchange whose snapshots these are; another's are dead letters; required"},
+    {"topic_prefix", CONFIG_STRING, "", "0", "64", "goes before every topic's name, as in \"paper.\""},
+    {"group_id", CONFIG_STRING, "feature-producer", "1", "200", "consumer group; the topic prefix goes before it"},
+    {"replica", CONFIG_STRING, "feature-producer-0", "1", "200",
+     "stable name of this replica: its group.instance.id, and with the topic prefix its transactional.id"},
+    {"bar_seconds", CONFIG_UINT, "900", "60", "3600", "length of a bar: 60, 300, 900, 1800 or 3600"},
+    {"window_seconds", CONFIG_UINT, "900", "60", "3600", "window of ofi_15m and kyle_lambda, a multiple of 60"},
+    {"sample_seconds", CONFIG_UINT, "1", "1", "60", "kyle_lambda's sampling, a divisor of 60"},
+    {"max_gap_seconds", CONFIG_UINT, "5", "1", "60", "a longer time between two snapshots is a gap"},
+    {"max_book_age_seconds", CONFIG_UINT, "60", "1", "3600", "an older snapshot says nothing of the book at a bar's end"},
+    {"coverage_percent", CONFIG_UINT, "95", "1", "100", "windowed columns are null below this share outside gaps"},
+    {"samples_min", CONFIG_UINT, "30", "2", "3600", "kyle_lambda is null with fewer samples"},
+    {"CVN_L2_PURGE_BARS", CONFIG_UINT, "20", "0", "1000", "rows by which every L2 column is shifted; 0 serves the leakage check alone"},
+    {"close_grace_seconds", CONFIG_UINT, "10", "1", "600", "silence after a bar's end before the clock closes it"},
+    {"symbol_ttl_seconds", CONFIG_UINT, "604800", "3600", "604800", "a symbol silent for longer is retired"},
+    {"max_symbols", CONFIG_UINT, "8192", "1", "8192", "symbols past this number are dead letters"},
+    {"sasl_password_file", CONFIG_SECRET, "", "", "", "file that holds the SCRAM password; never the password itself"},
+    {"kafka.", CONFIG_PREFIX, "", "", "", "client settings, handed to librdkafka as they are: kafka.bootstrap.servers, kafka.security.protocol, …"},
+    {.name = NULL},
+};
+
+struct service {
+    struct svc *svc;
+    const struct config *config;
+    const struct clk *clk;
+    struct metrics *metrics;
+    struct fp_params params;
+    struct fp_wire wire;
+    struct fp_core *core;
+    struct bus *bus;
+    struct bus_producer *beats;
+    struct bus_setting settings[SETTINGS_MAX];
+    unsigned settings_n;
+    char schema_version[L2_SCHEMA_VERSION_BYTES_MAX];
+    char topics[TOPICS][NAME_BYTES_MAX];
+    char input_topic[NAME_BYTES_MAX], heartbeat_topic[NAME_BYTES_MAX];
+    char group_id[NAME_BYTES_MAX], transactional_id[NAME_BYTES_MAX];
+    bool dirty;      /* outputs were sent since the last commit was handed over */
+    bool moved;      /* records were read since then */
+    int64_t committed_mono_us, beaten_mono_us;
+    int64_t newest_event_us;
+    struct bus_position positions[FP_PARTITIONS_MAX];
+    struct fp_update update;
+    struct codec_l2_snapshot decoded;
+    struct l2_snapshot snapshot;
+    uint8_t out[FP_OUTPUT_BYTES_MAX];
+};
+
+static const char *const topic_names[TOPICS] = {"l2.bars", "l2.features", "l2.dlq"};
+
+/* ---- actions ---- */
+
+static void send(struct service *s, enum topic topic, const struct fp_action *a, size_t n, uint64_t tag)
+{
+    const struct bus_output output = {
+        .topic = topic,
+        .partition = a->partition,
+        .key = a->symbol.data,
+        .key_n = a->symbol.n,
+        .value = s->out,
+        .value_n = n,
+        .tag = tag,
+    };
+
+    bus_send(s->bus, &output);
+    s->dirty = true;
+}
+
+static void send_dead(struct service *s, const struct fp_action *a, const struct bus_event *record)
+{
+    char partition[16], offset[24];
+    const char *reason = l2_reject_names[a->reject];
+    (void)snprintf(partition, sizeof partition, "%" PRId32, a->partition);
+    (void)snprintf(offset, sizeof offset, "%" PRId64, a->source_offset);
+    const struct bus_header headers[] = {
+        {"reason", reason, strlen(reason)},
+        {"topic", s->input_topic, strlen(s->input_topic)},
+        {"partition", partition, strlen(partition)},
+        {"offset", offset, strlen(offset)},
+    };
+    const struct bus_output output = {
+        .topic = TOPIC_DLQ,
+        .partition = a->partition,
+        .key = record->key,
+        .key_n = record->key_n,
+        .value = record->value,
+        .value_n = record->value_n,
+        .timestamp_ms = record->timestamp_us > 0 ? record->timestamp_us / 1000 : 0,
+        .headers = headers,
+        .headers_n = sizeof headers / sizeof headers[0],
+    };
+
+    metrics_add(s->metrics, M_DEAD_LETTERS, a->reject, 1);
+    bus_send(s->bus, &output);
+    s->dirty = true;
+}
+
+static void send_heartbeat(struct service *s, const struct fp_action *a, int64_t now_us)
+{
+    const struct codec_heartbeat beat = fp_wire_heartbeat(&s->wire, a, now_us);
+    struct err err;
+    size_t n;
+    const enum codec_status status = codec_heartbeat_frame(&beat, s->out, sizeof s->out, &n);
+
+    assert(status == CODEC_OK);
+    const struct bus_output output = {
+        .partition = a->partition,
+        .key = a->symbol.data,
+        .key_n = a->symbol.n,
+        .value = s->out,
+        .value_n = n,
+    };
+    if (bus_producer_send(s->beats, s->heartbeat_topic, &output, &err) != ERR_OK)
+        metrics_add(s->metrics, M_HEARTBEATS_LOST, 0, 1); /* the next one, in a second, says more */
+}
+
+static enum err_class apply(struct service *s, const struct fp_action *a, const struct bus_event *record,
+                            int64_t now_us, struct err *err)
+{
+    enum codec_status status = CODEC_OK;
+    size_t n = 0;
+
+    switch (a->kind) {
+    case FP_EMIT_BAR: {
+        const struct codec_l2_bar bar = fp_wire_bar(&s->wire, a);
+        status = codec_l2_bar_frame(&bar, s->out, sizeof s->out, &n);
+        assert(status == CODEC_OK); /* a bar of ours that does not fit its schema is our bug */
+        send(s, TOPIC_BARS, a, n, a->tag);
+        metrics_add(s->metrics, M_BARS, a->closed_by_clock, 1);
+        return ERR_OK;
+    }
+    case FP_EMIT_FEATURE: {
+        const struct codec_l2_feature feature = fp_wire_feature(&s->wire, a, now_us);
+        status = codec_l2_feature_frame(&feature, s->out, sizeof s->out, &n);
+        assert(status == CODEC_OK);
+        send(s, TOPIC_FEATURES, a, n, 0);
+        metrics_add(s->metrics, M_FEATURES, 0, 1);
+        return ERR_OK;
+    }
+    case FP_DEAD_LETTER:
+        assert(record != NULL);
+        send_dead(s, a, record);
+        return ERR_OK;
+    case FP_HEARTBEAT:
+        send_heartbeat(s, a, now_us);
+        return ERR_OK;
+    case FP_ASK_END:
+        return bus_ask_end(s->bus, a->partition, err);
+    case FP_RETIRED: {
+        char symbol[L2_SYMBOL_BYTES_MAX + 1];
+        (void)snprintf(symbol, sizeof symbol, "%.*s", (int)a->symbol.n, a->symbol.data);
+        metrics_add(s->metrics, M_RETIRED, 0, 1);
+        log_event(LOG_WARN, "symbol_retired", "symbol", LOG_STR, symbol, "last_event_time_us", LOG_INT,
+                  a->last_event_us, NULL);
+        return ERR_OK;
+    }
+    }
+    return ERR_OK;
+}
+
+/* ---- commits ---- */
+
+static void commit(struct service *s)
+{
+    unsigned n = 0;
+
+    for (int32_t p = 0; (uint32_t)p < s->params.partitions_n; p++) {
+        if (!fp_core_owns(s->core, p) || fp_core_is_restoring(s->core, p))
+            continue;
+        const struct fp_position position = fp_core_position(s->core, p);
+        s->positions[n].partition = p;
+        s->positions[n].offset = position.offset;
+        fp_wire_metadata(&position, s->positions[n].metadata);
+        n++;
+    }
+    if (n == 0)
+        return;
+    bus_commit(s->bus, s->positions, n);
+    s->dirty = s->moved = false;
+    s->committed_mono_us = clk_mono_us();
+}
+
+/* SPEC section 6: at once when a bar closed (or a record was rejected), else once a second. */
+static void maybe_commit(struct service *s)
+{
+    if (bus_committing(s->bus))
+        return;
+    if (s->dirty || (s->moved && clk_mono_us() - s->committed_mono_us >= COMMIT_EVERY_US))
+        commit(s);
+}
+
+/* Waits until one event's worst case fits: the broker is slow or away, and the input waits meanwhile. */
+static enum err_class make_room(struct service *s, struct err *err)
+{
+    while (bus_room(s->bus) < STEP_BYTES_MAX) {
+        if (svc_stopping(s->svc))
+            return err_set(err, ERR_RETRY, "stopped while the output buffer was full: the broker is out of reach");
+        svc_alive(s->svc);
+        if (!bus_committing(s->bus))
+            commit(s);
+        const enum err_class e = bus_drain(s->bus, 100, err);
+        if (e != ERR_OK && e != ERR_RETRY)
+            return e;
+    }
+    return ERR_OK;
+}
+
+static enum err_class step(struct service *s, const struct fp_event *event, const struct bus_event *record,
+                           struct err *err)
+{
+    struct fp_update *u = &s->update;
+
+    if (make_room(s, err) != ERR_OK)
+        return err->class;
+    for (fp_core_step(s->core, event, u);; fp_core_continue(s->core, u)) {
+        for (unsigned i = 0; i < u->n; i++) {
+            if (apply(s, &u->actions[i], record, event->now_us, err) != ERR_OK)
+                return err->class;
+        }
+        if (!u->more)
+            return ERR_OK;
+        /* a record's outputs stay in one transaction; a sweep over symbols has no such bound, and needs none */
+        if (record == NULL && make_room(s, err) != ERR_OK)
+            return err->class;
+    }
+}
+
+/* ---- assignment ---- */
+
+static enum err_class read_bars(struct service *s, int32_t partition, int64_t from, int64_t *ret_next, struct err *err)
+{
+    struct bus_reader *reader = NULL;
+    const struct bus_reader_record *record;
+    struct l2_past_bar bar;
+    struct fp_event event;
+    bool end = false;
+    enum err_class e = bus_reader_new(s->settings, s->settings_n, s->topics[TOPIC_BARS], partition, from, true, &reader, err);
+
+    while (e == ERR_OK && !end && !svc_stopping(s->svc)) {
+        svc_alive(s->svc);
+        e = bus_reader_next(reader, RESTORE_WAIT_MS, &record, &end, err);
+        if (e != ERR_OK || record == NULL)
+            continue;
+        *ret_next = record->offset + 1;
+        if (fp_wire_past_bar(&s->wire, record->value, record->value_n, record->offset, &event, &bar)) {
+            event.partition = partition;
+            fp_core_step(s->core, &event, &s->update);
+        }
+    }
+    bus_reader_free(reader);
+    return e;
+}
+
+/* The state of a partition is a fold over the log: first what was emitted, then the snapshots that the open windows hold. */
+static enum err_class restore(struct service *s, const struct bus_event *assigned, struct err *err)
+{
+    int64_t snapshots_from = BUS_FROM_START, bars_from = BUS_FROM_START, bars_next = 0;
+    const int64_t started_us = clk_mono_us();
+
+    if (assigned->offset >= 0 && !fp_wire_metadata_parse(assigned->metadata, &snapshots_from, &bars_from))
+        log_event(LOG_WARN, "no_restart_metadata", "partition", LOG_INT, (int64_t)assigned->partition, "committed",
+                  LOG_INT, assigned->offset, "action", LOG_STR, "folding the whole log", NULL);
+    if (read_bars(s, assigned->partition, bars_from, &bars_next, err) != ERR_OK)
+        return err->class;
+    if (svc_stopping(s->svc))
+        return ERR_OK;
+    const struct fp_event start = {
+        .kind = FP_START,
+        .partition = assigned->partition,
+        .offset = snapshots_from < 0 ? 0 : snapshots_from,
+        .committed = assigned->offset < 0 ? 0 : assigned->offset,
+        .bars_next = bars_next > bars_from ? bars_next : bars_from,
+    };
+    fp_core_step(s->core, &start, &s->update);
+    const double seconds = (double)(clk_mono_us() - started_us) / 1e6;
+    metrics_set(s->metrics, M_RESTORE_SECONDS, 0, seconds);
+    log_event(LOG_INFO, "partition_assigned", "partition", LOG_INT, (int64_t)assigned->partition, "committed", LOG_INT,
+              assigned->offset, "snapshots_from", LOG_INT, snapshots_from, "bars_from", LOG_INT, bars_from, "seconds",
+              LOG_DOUBLE, seconds, NULL);
+    return bus_start(s->bus, assigned->partition, snapshots_from, err);
+}
+
+/* ---- the loop ---- */
+
+static enum err_class on_record(struct service *s, const struct bus_event *record, int64_t now_us, struct err *err)
+{
+    const struct fp_event event = fp_wire_event(&s->wire, record, now_us);
+
+    if (event.snapshot != NULL)
+        s->newest_event_us = event.snapshot->event_time_us;
+    s->moved = true;
+    return step(s, &event, record, err);
+}
+
+static enum err_class on_committed(struct service *s, const struct bus_event *e, struct err *err)
+{
+    metrics_add(s->metrics, M_COMMITS, 0, 1);
+    for (unsigned i = 0; i < e->deliveries_n; i++) {
+        const struct fp_event delivered = {
+            .kind = FP_DELIVERED,
+            .partition = e->deliveries[i].partition,
+            .offset = e->deliveries[i].offset,
+            .tag = e->deliveries[i].tag,
+        };
+        if (step(s, &delivered, NULL, err) != ERR_OK)
+            return err->class;
+    }
+    return ERR_OK;
+}
+
+static enum err_class on_event(struct service *s, const struct bus_event *e, int64_t now_us, struct err *err)
+{
+    struct fp_event event = {.now_us = now_us, .partition = e->partition, .offset = e->offset};
+
+    switch (e->kind) {
+    case BUS_RECORD:
+        return on_record(s, e, now_us, err);
+    case BUS_ASSIGNED:
+        return restore(s, e, err);
+    case BUS_COMMITTED:
+        return on_committed(s, e, err);
+    case BUS_END:
+        event.kind = FP_END;
+        break;
+    case BUS_END_OFFSET:
+        event.kind = FP_END_OFFSET;
+        break;
+    case BUS_REVOKED:
+        event.kind = FP_STOP;
+        log_event(LOG_WARN, "partition_revoked", "partition", LOG_INT, (int64_t)e->partition, NULL);
+        break;
+    }
+    return step(s, &event, NULL, err);
+}
+
+static void export_metrics(struct service *s, int64_t now_us)
+{
+    static const struct {
+        enum metric metric;
+        size_t offset;
+    } counters[] = {
+        {M_TAKEN, offsetof(struct fp_stats, taken)},
+        {M_DUPLICATES, offsetof(struct fp_stats, duplicates)},
+        {M_LATE, offsetof(struct fp_stats, late)},
+        {M_GAPS, offsetof(struct fp_stats, gaps)},
+    };
+    const struct fp_stats *stats = fp_core_stats(s->core);
+    unsigned owned = 0;
+
+    for (unsigned i = 0; i < sizeof counters / sizeof counters[0]; i++) {
+        const uint64_t total = *(const uint64_t *)((const char *)stats + counters[i].offset);
+        metrics_add(s->metrics, counters[i].metric, 0, total - metrics_count(s->metrics, counters[i].metric, 0));
+    }
+    for (int32_t p = 0; (uint32_t)p < s->params.partitions_n; p++)
+        owned += fp_core_owns(s->core, p);
+    metrics_set(s->metrics, M_SYMBOLS, 0, fp_core_symbols(s->core));
+    metrics_set(s->metrics, M_PARTITIONS, 0, owned);
+    metrics_set(s->metrics, M_BUFFER_FREE, 0, (double)bus_room(s->bus));
+    if (s->newest_event_us > 0)
+        metrics_set(s->metrics, M_EVENT_LAG, 0, (double)(now_us - s->newest_event_us) / 1e6);
+    svc_ready(s->svc, owned > 0);
+}
+
+static enum err_class beat(struct service *s, int64_t now_us, struct err *err)
+{
+    const int64_t mono_us = clk_mono_us();
+    const struct fp_event due = {.kind = FP_HEARTBEAT_DUE, .now_us = now_us};
+    struct err ignored; /* a heartbeat that was lost is followed by the next */
+
+    if (mono_us - s->beaten_mono_us < HEARTBEAT_EVERY_US)
+        return ERR_OK;
+    s->beaten_mono_us = mono_us;
+    export_metrics(s, now_us);
+    if (bus_producer_poll(s->beats, 0, &ignored) != ERR_OK)
+        log_event(LOG_WARN, "heartbeat_failed", "error", LOG_STR, ignored.text, NULL);
+    return step(s, &due, NULL, err);
+}
+
+static enum err_class loop(struct service *s, struct err *err)
+{
+    while (!svc_stopping(s->svc)) {
+        struct bus_batch batch;
+        svc_alive(s->svc);
+        if (bus_poll(s->bus, POLL_MS_MAX, &batch, err) != ERR_OK)
+            return err->class;
+        const int64_t now_us = clk_now_us(s->clk);
+        const struct fp_event tick = {.kind = FP_TICK, .now_us = now_us};
+        for (unsigned i = 0; i < batch.n; i++) {
+            if (on_event(s, &batch.events[i], now_us, err) != ERR_OK)
+                return err->class;
+        }
+        if (step(s, &tick, NULL, err) != ERR_OK || beat(s, now_us, err) != ERR_OK)
+            return err->class;
+        maybe_commit(s);
+    }
+    return ERR_OK;
+}
+
+/* What was computed is committed before the process ends, so that a planned restart repeats nothing. */
+static enum err_class drain(struct service *s, struct err *err)
+{
+    if (bus_drain(s->bus, DRAIN_MS_MAX, err) != ERR_OK)
+        return err->class;
+    if (!s->dirty && !s->moved)
+        return ERR_OK;
+    commit(s);
+    return bus_drain(s->bus, DRAIN_MS_MAX, err);
+}
+
+/* ---- start ---- */
+
+static void on_bus_log(void *user, int level, const char *text)
+{
+    (void)user;
+    log_event(level <= 3 ? LOG_ERROR : level <= 5 ? LOG_WARN : LOG_INFO, "kafka_client", "text", LOG_STR, text, NULL);
+}
+
+static enum err_class load_settings(struct service *s, struct err *err)
+{
+    const char *password = config_secret(s->config, "sasl_password_file");
+    bool has_bootstrap = false;
+
+    for (unsigned i = 0;; i++) {
+        struct bus_setting *setting = &s->settings[s->settings_n];
+        if (!config_pair(s->config, "kafka.", i, &setting->key, &setting->value))
+            break;
+        has_bootstrap |= strcmp(setting->key, "bootstrap.servers") == 0;
+        if (++s->settings_n == SETTINGS_MAX - 1)
+            return err_set(err, ERR_REJECT, "kafka.*: more than %d settings", SETTINGS_MAX - 2);
+    }
+    if (!has_bootstrap)
+        return err_set(err, ERR_REJECT, "kafka.bootstrap.servers: not set: give the brokers' addresses, as in "
+                                        "kafka.bootstrap.servers = 127.0.0.1:9092");
+    if (password[0] != '\0')
+        s->settings[s->settings_n++] = (struct bus_setting){"sasl.password", password};
+    return ERR_OK;
+}
+
+static void name_topics(struct service *s)
+{
+    const char *prefix = config_string(s->config, "topic_prefix");
+
+    for (unsigned i = 0; i < TOPICS; i++)
+        (void)snprintf(s->topics[i], NAME_BYTES_MAX, "%s%s", prefix, topic_names[i]);
+    (void)snprintf(s->input_topic, NAME_BYTES_MAX, "%sl2.snapshots", prefix);
+    (void)snprintf(s->heartbeat_topic, NAME_BYTES_MAX, "%sl2.heartbeat", prefix);
+    (void)snprintf(s->group_id, NAME_BYTES_MAX, "%s%s", prefix, config_string(s->config, "group_id"));
+    (void)snprintf(s->transactional_id, NAME_BYTES_MAX, "%s%s", prefix, config_string(s->config, "replica"));
+}
+
+static enum err_class connect(struct service *s, struct err *err)
+{
+    const char *outputs[TOPICS] = {s->topics[TOPIC_BARS], s->topics[TOPIC_FEATURES], s->topics[TOPIC_DLQ]};
+    const struct bus_options options = {
+        .settings = s->settings,
+        .settings_n = s->settings_n,
+        .group_id = s->group_id,
+        .group_instance_id = config_string(s->config, "replica"),
+        .transactional_id = s->transactional_id,
+        .input_topic = s->input_topic,
+        .output_topics = outputs,
+        .output_topics_n = TOPICS,
+        .buffer_bytes_max = BUFFER_BYTES_MAX,
+        .session_timeout_ms = 10000,
+        .transaction_timeout_ms = 10000,
+        .log = on_bus_log,
+    };
+
+    if (bus_new(&options, &s->bus, err) != ERR_OK)
+        return err->class;
+    s->params.partitions_n = bus_partitions(s->bus);
+    if (bus_producer_new(s->settings, s->settings_n, on_bus_log, NULL, &s->beats, err) != ERR_OK)
+        return err->class;
+    return fp_core_new(&s->params, &s->core, err);
+}
+
+static enum err_class check_purge(const struct service *s, struct err *err)
+{
+    if (s->params.l2.purge_bars > 0)
+        return ERR_OK;
+    if (svc_is_production(s->svc))
+        return err_set(err, ERR_REJECT, "CVN_L2_PURGE_BARS: 0 leaks the future and is refused in production: set it to 20");
+    log_event(LOG_WARN, "purge_is_off", "text", LOG_STR,
+              "CVN_L2_PURGE_BARS = 0: these records serve the leakage check alone, never a model", NULL);
+    return ERR_OK;
+}
+
+static enum err_class run_live(struct service *s, struct err *err)
+{
+    name_topics(s);
+    if (check_purge(s, err) != ERR_OK || load_settings(s, err) != ERR_OK || connect(s, err) != ERR_OK)
+        return err->class;
+    l2_schema_version(&s->params.l2, s->schema_version);
+    s->wire = (struct fp_wire){
+        .params = &s->params,
+        .clk = s->clk,
+        .exchange = s->params.exchange,
+        .schema_version = s->schema_version,
+        .decoded = &s->decoded,
+        .snapshot = &s->snapshot,
+    };
+    log_event(LOG_INFO, "serving", "input", LOG_STR, s->input_topic, "partitions", LOG_INT,
+              (int64_t)s->params.partitions_n, "schema_version", LOG_STR, s->schema_version, "purge_bars", LOG_INT,
+              (int64_t)s->params.l2.purge_bars, "bar_seconds", LOG_INT, (int64_t)s->params.l2.bar_s, NULL);
+    if (loop(s, err) != ERR_OK)
+        return err->class;
+    return drain(s, err);
+}
+
+static enum err_class run(struct svc *svc, void *options, struct err *err)
+{
+    struct service *s = calloc(1, sizeof *s);
+
+    if (s == NULL)
+        return err_set(err, ERR_FATAL, "feature-producer: no memory");
+    s->svc = svc;
+    s->config = svc_config(svc);
+    s->clk = svc_clk(svc);
+    s->metrics = svc_metrics(svc);
+    const struct fp_options *o = options;
+    enum err_class e = fp_params_load(s->config, s->clk, o, &s->params, err);
+    if (e == ERR_OK)
+        e = o->offline_path != NULL ? fp_offline_run(svc, o, &s->params, err) : run_live(s, err);
+    bus_producer_free(s->beats);
+    bus_free(s->bus);
+    fp_core_free(s->core);
+    free(s);
+    return e;
+}
+
+/* ---- options ---- */
+
+enum { OPT_OFFLINE = 256, OPT_OUT_DIR, OPT_BAR, OPT_WINDOW, OPT_PURGE, OPT_GAP, OPT_CLOSES };
+
+static const struct argp_option options_table[] = {
+    {"offline", OPT_OFFLINE, "IN.avro", 0, "compute from a file of L2Snapshot records, without any server", 1},
+    {"out-dir", OPT_OUT_DIR, "DIR", 0, "where l2_bars.avro, l2_features.avro and l2_dlq.avro go (default: .)", 1},
+    {"bar-seconds", OPT_BAR, "S", 0, "offline: 60, 300, 900, 1800 or 3600", 1},
+    {"window-seconds", OPT_WINDOW, "S", 0, "offline: a multiple of 60", 1},
+    {"purge-bars", OPT_PURGE, "N", 0, "offline: rows of shift, 0 to 1000", 1},
+    {"max-gap-seconds", OPT_GAP, "S", 0, "offline: a longer silence is a gap", 1},
+    {"closes", OPT_CLOSES, "l2_bars.avro", 0, "offline: obey the clock closes recorded there", 1},
+    {0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state, void *options)
+{
+    struct fp_options *o = options;
+    uint32_t *number = NULL;
+
+    switch (key) {
+    case OPT_OFFLINE:
+        o->offline_path = arg;
+        return 0;
+    case OPT_OUT_DIR:
+        o->out_dir = arg;
+        return 0;
+    case OPT_CLOSES:
+        o->closes_path = arg;
+        return 0;
+    case OPT_BAR:
+        number = &o->bar_s;
+        break;
+    case OPT_WINDOW:
+        number = &o->window_s;
+        break;
+    case OPT_GAP:
+        number = &o->max_gap_s;
+        break;
+    case OPT_PURGE:
+        number = &o->purge_bars;
+        o->has_purge = true;
+        break;
+    case ARGP_KEY_END:
+        if (o->offline_path == NULL &&
+            (o->out_dir || o->closes_path || o->bar_s || o->window_s || o->max_gap_s || o->has_purge))
+            argp_error(state, "these options go with --offline; live, use the configuration");
+        if (o->out_dir == NULL)
+            o->out_dir = ".";
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    char *end;
+    const unsigned long v = strtoul(arg, &end, 10);
+    if (arg[0] < '0' || arg[0] > '9' || *end != '\0' || v > UINT32_MAX || (v == 0 && key != OPT_PURGE))
+        argp_error(state, "%s: not a number of this option's range", arg);
+    *number = (uint32_t)v;
+    return 0;
+}
+
+static bool is_offline(const void *options)
+{
+    return ((const struct fp_options *)options)->offline_path != NULL;
+}
+
+static struct fp_options options_state;
+
+const struct svc_desc fp_service = {
+    .name = "feature-producer",
+    .summary = "Turns raw order-book snapshots (l2.snapshots) into one bar row (l2.bars) and one purged feature record "
+               "(l2.features) per symbol and bar, exactly once. With --offline it computes the same from a file.",
+    .footer = "Examples:\n"
+              "  feature-producer --config feature-producer.conf\n"
+              "  feature-producer --offline snapshots.avro --out-dir features\n"
+              "  feature-producer --offline snapshots.avro --out-dir out --bar-seconds 60 --window-seconds 60\n",
+    .rows = rows,
+    .metrics = metric_rows,
+    .options = options_table,
+    .parse = parse,
+    .options_state = &options_state,
+    .is_offline = is_offline,
+    .run = run,
+};

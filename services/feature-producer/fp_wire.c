@@ -1,0 +1,232 @@
+#include "fp_wire.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The decoder's levels are read as the domain's without a second copy. */
+static_assert(sizeof(struct codec_level) == sizeof(struct l2_level), "levels have one shape");
+static_assert(offsetof(struct codec_level, price) == offsetof(struct l2_level, price), "price first");
+static_assert(offsetof(struct codec_level, quantity) == offsetof(struct l2_level, quantity), "then quantity");
+static_assert(sizeof((struct codec_l2_snapshot *)0)->bids == L2_LEVELS_MAX * sizeof(struct l2_level), "one bound");
+
+static struct fp_name name_of(struct codec_str s)
+{
+    return (struct fp_name){s.data, s.n};
+}
+
+static struct codec_str str_of(struct fp_name n)
+{
+    return (struct codec_str){n.data, n.n};
+}
+
+enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, size_t n)
+{
+    struct codec_l2_snapshot *d = wire->decoded;
+    const enum codec_status status = codec_l2_snapshot_decode(body, n, d);
+
+    if (status != CODEC_OK)
+        return status;
+    *wire->snapshot = (struct l2_snapshot){
+        .event_time_us = d->event_time_us,
+        .received_time_us = d->received_time_us,
+        .sequence = d->sequence,
+        .epoch = d->epoch,
+        .bids = (const struct l2_level *)d->bids,
+        .asks = (const struct l2_level *)d->asks,
+        .bids_n = d->bids_n,
+        .asks_n = d->asks_n,
+        .has_flow = d->has_flow,
+    };
+    if (d->has_flow)
+        wire->snapshot->flow =
+            (struct l2_flow){d->flow.buy_base, d->flow.sell_base, d->flow.buy_quote,
+                             d->flow.sell_quote, d->flow.trade_count};
+    return CODEC_OK;
+}
+
+static enum l2_reject decode(struct fp_wire *wire, const uint8_t *value, size_t n)
+{
+    uint64_t fingerprint;
+    const uint8_t *body;
+    size_t body_n;
+
+    if (n > FP_VALUE_BYTES_MAX)
+        return L2_REJECT_TOO_LARGE;
+    switch (codec_frame_get(value, n, &fingerprint, &body, &body_n)) {
+    case CODEC_OK:
+        break;
+    case CODEC_FRAME_NO_REGISTRY:
+        return L2_REJECT_UNKNOWN_SCHEMA;
+    default:
+        return L2_REJECT_UNDECODABLE;
+    }
+    if (fingerprint != codec_l2_snapshot_fingerprint)
+        return L2_REJECT_UNKNOWN_SCHEMA;
+    return fp_wire_snapshot(wire, body, body_n) == CODEC_OK ? L2_ACCEPTED : L2_REJECT_UNDECODABLE;
+}
+
+struct fp_event fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us)
+{
+    const enum l2_reject reject = decode(wire, record->value, record->value_n);
+    struct fp_event e = {
+        .kind = reject == L2_ACCEPTED ? FP_SNAPSHOT : FP_DEAD_BYTES,
+        .now_us = now_us,
+        .partition = record->partition,
+        .offset = record->offset,
+        .key = {(const char *)record->key, (uint32_t)record->key_n},
+        .kafka_time_us = record->timestamp_us < 0 ? now_us : clk_to_virtual_us(wire->clk, record->timestamp_us),
+        .reject = reject,
+    };
+
+    if (record->key_n > UINT32_MAX)
+        e.key.n = UINT32_MAX;
+    if (reject == L2_ACCEPTED) {
+        e.exchange = name_of(wire->decoded->exchange);
+        e.symbol = name_of(wire->decoded->symbol);
+        e.snapshot = wire->snapshot;
+    }
+    return e;
+}
+
+bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n, int64_t bars_offset,
+                      struct fp_event *ret_event, struct l2_past_bar *ret_bar)
+{
+    struct codec_l2_bar b;
+
+    if (codec_l2_bar_unframe(value, n, &b) != CODEC_OK ||
+        !codec_str_equal(b.schema_version, codec_str(wire->schema_version)) ||
+        !codec_str_equal(b.exchange, codec_str(wire->exchange)) ||
+        b.bar_seconds != (int32_t)wire->params->l2.bar_s)
+        return false;
+    struct l2_past_bar bar = {
+        .bar_time_us = b.bar_time_us,
+        .closed_by_clock = b.closed_by == CODEC_CLOSED_BY_CLOCK,
+        .resume = {b.resume.epoch, b.resume.sequence, b.resume.last_event_time_us,
+                   clk_to_virtual_us(wire->clk, b.resume.last_kafka_time_us)},
+        .source_offset = b.source_offset,
+        .bars_offset = bars_offset,
+        .anchor_offset = -1,
+    };
+    const bool has[L2_COLUMNS] = {b.has_mid_price, b.has_spread_bps, b.has_depth_imbalance_l1,
+                                  b.has_depth_imbalance_l5, b.has_ofi_15m, b.has_kyle_lambda};
+    const double value_of[L2_COLUMNS] = {b.mid_price, b.spread_bps, b.depth_imbalance_l1,
+                                         b.depth_imbalance_l5, b.ofi_15m, b.kyle_lambda};
+
+    for (int c = 0; c < L2_COLUMNS; c++) {
+        if (has[c])
+            l2_row_set(&bar.row, (enum l2_column)c, value_of[c]);
+    }
+    *ret_bar = bar;
+    *ret_event = (struct fp_event){.kind = FP_PAST_BAR, .symbol = name_of(b.symbol), .past_bar = ret_bar};
+    return true;
+}
+
+struct codec_l2_bar fp_wire_bar(const struct fp_wire *wire, const struct fp_action *a)
+{
+    const struct l2_row *row = &a->bar.row;
+
+    return (struct codec_l2_bar){
+        .exchange = codec_str(wire->exchange),
+        .symbol = str_of(a->symbol),
+        .bar_time_us = a->bar.bar_time_us,
+        .bar_seconds = (int32_t)wire->params->l2.bar_s,
+        .schema_version = codec_str(wire->schema_version),
+        .has_mid_price = l2_row_has(row, L2_MID_PRICE),
+        .mid_price = row->value[L2_MID_PRICE],
+        .has_spread_bps = l2_row_has(row, L2_SPREAD_BPS),
+        .spread_bps = row->value[L2_SPREAD_BPS],
+        .has_depth_imbalance_l1 = l2_row_has(row, L2_DEPTH_IMBALANCE_L1),
+        .depth_imbalance_l1 = row->value[L2_DEPTH_IMBALANCE_L1],
+        .has_depth_imbalance_l5 = l2_row_has(row, L2_DEPTH_IMBALANCE_L5),
+        .depth_imbalance_l5 = row->value[L2_DEPTH_IMBALANCE_L5],
+        .has_ofi_15m = l2_row_has(row, L2_OFI),
+        .ofi_15m = row->value[L2_OFI],
+        .has_kyle_lambda = l2_row_has(row, L2_KYLE_LAMBDA),
+        .kyle_lambda = row->value[L2_KYLE_LAMBDA],
+        .snapshots = (int64_t)a->bar.snapshots,
+        .gaps = (int64_t)a->bar.gaps,
+        .coverage = a->bar.coverage,
+        .spread_sketch = {a->sketch, (uint32_t)a->sketch_n},
+        .has_last_event_time = true,
+        .last_event_time_us = a->bar.resume.last_event_us,
+        .closed_by = a->closed_by_clock ? CODEC_CLOSED_BY_CLOCK : CODEC_CLOSED_BY_EVENT,
+        .source_partition = a->partition,
+        .source_offset = a->source_offset,
+        .resume = {a->bar.resume.epoch, a->bar.resume.sequence, a->bar.resume.last_event_us,
+                   clk_to_real_us(wire->clk, a->bar.resume.last_kafka_us)},
+    };
+}
+
+struct codec_l2_feature fp_wire_feature(const struct fp_wire *wire, const struct fp_action *a,
+                                        int64_t produced_us)
+{
+    return (struct codec_l2_feature){
+        .exchange = codec_str(wire->exchange),
+        .symbol = str_of(a->symbol),
+        .bar_time_us = a->bar_time_us,
+        .bar_seconds = (int32_t)wire->params->l2.bar_s,
+        .schema_version = codec_str(wire->schema_version),
+        .feature_set = codec_str(l2_set_name(L2_SET_STANDARD)),
+        .purge_bars = (int32_t)wire->params->l2.purge_bars,
+        .source_bar_time_us = a->source_bar_time_us,
+        .has_l2_mid_price = l2_row_has(&a->row, L2_MID_PRICE),
+        .l2_mid_price = a->row.value[L2_MID_PRICE],
+        .has_l2_spread_bps = l2_row_has(&a->row, L2_SPREAD_BPS),
+        .l2_spread_bps = a->row.value[L2_SPREAD_BPS],
+        .has_l2_depth_imbalance_l1 = l2_row_has(&a->row, L2_DEPTH_IMBALANCE_L1),
+        .l2_depth_imbalance_l1 = a->row.value[L2_DEPTH_IMBALANCE_L1],
+        .has_l2_depth_imbalance_l5 = l2_row_has(&a->row, L2_DEPTH_IMBALANCE_L5),
+        .l2_depth_imbalance_l5 = a->row.value[L2_DEPTH_IMBALANCE_L5],
+        .has_l2_ofi_15m = l2_row_has(&a->row, L2_OFI),
+        .l2_ofi_15m = a->row.value[L2_OFI],
+        .has_l2_kyle_lambda = l2_row_has(&a->row, L2_KYLE_LAMBDA),
+        .l2_kyle_lambda = a->row.value[L2_KYLE_LAMBDA],
+        .has_last_event_time = a->has_last_event,
+        .last_event_time_us = a->last_event_us,
+        .produced_time_us = produced_us,
+        .source_partition = a->partition,
+        .source_offset = a->source_offset,
+    };
+}
+
+struct codec_heartbeat fp_wire_heartbeat(const struct fp_wire *wire, const struct fp_action *a,
+                                         int64_t now_us)
+{
+    static const enum codec_heartbeat_state states[] = {
+        [FP_LIVE] = CODEC_HEARTBEAT_STATE_LIVE,
+        [FP_CATCHING_UP] = CODEC_HEARTBEAT_STATE_CATCHING_UP,
+        [FP_SILENT] = CODEC_HEARTBEAT_STATE_SILENT,
+    };
+
+    return (struct codec_heartbeat){
+        .exchange = codec_str(wire->exchange),
+        .symbol = str_of(a->symbol),
+        .time_us = now_us,
+        .newest_event_time_us = a->last_event_us,
+        .lag_ms = (now_us - a->last_event_us) / 1000,
+        .state = states[a->state],
+    };
+}
+
+void fp_wire_metadata(const struct fp_position *p, char ret_metadata[BUS_METADATA_BYTES_MAX + 1])
+{
+    const int n = snprintf(ret_metadata, BUS_METADATA_BYTES_MAX + 1, "1,%" PRId64 ",%" PRId64,
+                           p->snapshots_from, p->bars_from);
+
+    assert(n > 0 && n <= BUS_METADATA_BYTES_MAX);
+}
+
+bool fp_wire_metadata_parse(const char *metadata, int64_t *ret_snapshots_from, int64_t *ret_bars_from)
+{
+    int64_t snapshots_from, bars_from;
+    int end = 0;
+
+    if (sscanf(metadata, "1,%" SCNd64 ",%" SCNd64 "%n", &snapshots_from, &bars_from, &end) != 2 ||
+        metadata[end] != '\0' || snapshots_from < 0 || bars_from < 0)
+        return false;
+    *ret_snapshots_from = snapshots_from;
+    *ret_bars_from = bars_from;
+    return true;
+}

@@ -1,0 +1,6 @@
+#include "fp_service.h"
+
+int main(int argc, char **argv)
+{
+    return svc_main(&fp_service, argc, argv);
+}
