@@ -135,8 +135,9 @@ class Broker:
             "log.cleaner.dedupe.buffer.size": 16 << 20,  # 128 MiB of a 512 MiB heap by default
             "num.network.threads": 2,
             "num.io.threads": 4,
-            # Fenced and unclean brokers register again at once after kill -9, not after 9 s.
-            "broker.session.timeout.ms": 6000,
+            # After kill -9 the controller refuses the new incarnation until the old one's session is over: 9 s by default.
+            "broker.session.timeout.ms": 3000,
+            "broker.heartbeat.interval.ms": 500,
         }
         fixed.update(self.settings)
         return "".join(f"{key}={value}\n" for key, value in fixed.items())
