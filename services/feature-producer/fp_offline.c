@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define CLOSES_MAX (16 * 1024 * 1024)
 
@@ -125,9 +126,12 @@ static enum err_class apply(struct offline *o, const struct fp_action *a, const 
     }
     case FP_DEAD_LETTER:
         return put_dead(o, a, body, n, err);
-    case FP_RETIRED:
-        log_event(LOG_WARN, "symbol_retired", "symbol", LOG_STR, o->exchange, NULL);
+    case FP_RETIRED: {
+        char symbol[L2_SYMBOL_BYTES_MAX + 1];
+        (void)snprintf(symbol, sizeof symbol, "%.*s", (int)a->symbol.n, a->symbol.data);
+        log_event(LOG_WARN, "symbol_retired", "symbol", LOG_STR, symbol, NULL);
         return ERR_OK;
+    }
     case FP_HEARTBEAT:
     case FP_ASK_END:
         break;

@@ -137,13 +137,15 @@ static int64_t first_snapshot(const struct fp_core *c, const struct fp_symbol *s
 
 static int64_t first_bar(const struct fp_core *c, const struct fp_symbol *s)
 {
-    const int64_t oldest_us = s->stream.bar_time_us - c->kept_bars * c->bar_us;
+    const int64_t oldest_us = s->stream.started ? s->stream.bar_time_us - c->kept_bars * c->bar_us : INT64_MAX;
     int64_t least = INT64_MAX;
 
     for (uint32_t i = 0; i < s->past.bars_n; i++) {
         const struct l2_past_bar *bar = &s->past.bars[i];
-        if (bar->bar_time_us >= oldest_us && bar->bar_time_us <= s->emitted_us &&
-            bar->bars_offset < least)
+        /* the newest always: it says that nothing up to it is to be emitted again */
+        const bool needed = (bar->bar_time_us >= oldest_us && bar->bar_time_us <= s->emitted_us) ||
+                            (bar->bar_time_us == s->emitted_us && s->emitted_us != INT64_MIN);
+        if (needed && bar->bars_offset < least)
             least = bar->bars_offset;
     }
     return least;
@@ -153,9 +155,7 @@ static void note_dependence(struct fp_core *c, const struct fp_symbol *s)
 {
     const uint32_t place = fp_symbols_place(&c->symbols, s);
 
-    if (!s->stream.started)
-        return;
-    c->symbols.snapshots_from[place] = first_snapshot(c, s);
+    c->symbols.snapshots_from[place] = s->stream.started ? first_snapshot(c, s) : INT64_MAX;
     c->symbols.bars_from[place] = first_bar(c, s);
 }
 
@@ -197,9 +197,10 @@ static void emit_feature(const struct fp_core *c, const struct fp_symbol *s,
     }
 }
 
+/* A bar, its feature, and perhaps the symbol's retirement. */
 static bool room_for_a_bar(const struct fp_core *c, const struct fp_update *u)
 {
-    return u->n + 2 <= FP_ACTIONS_MAX && c->sketches_n < SKETCHES_MAX;
+    return u->n + 3 <= FP_ACTIONS_MAX && c->sketches_n < SKETCHES_MAX;
 }
 
 /* Closes the open bar. Emits it, and its feature, unless l2.bars has it already. Precondition: room_for_a_bar. */
@@ -239,20 +240,30 @@ static void close_bar(struct fp_core *c, struct fp_symbol *s, bool by_clock, int
     note_dependence(c, s);
 }
 
-/* No bar of this symbol is closed later than symbol_ttl after its last snapshot. */
+/* No bar of a symbol is closed later than symbol_ttl after its last snapshot. */
 static bool is_past_ttl(const struct fp_core *c, const struct fp_symbol *s)
 {
     return s->stream.bar_time_us + c->bar_us - s->stream.last.last_event_us >
            c->params.l2.symbol_ttl_s * L2_US_PER_S;
 }
 
-static void retire(struct fp_core *c, struct fp_symbol *s, struct fp_update *u)
+/*
+ * Retires the symbol whose last bar within symbol_ttl was just closed; its next snapshot starts it anew. That follows from the closes
+ * alone, so a restart comes to the same. `u` is NULL where the log is folded again.
+ */
+static bool retire_past_ttl(struct fp_core *c, struct fp_symbol *s, struct fp_update *u)
 {
-    struct fp_action *a = act(u, FP_RETIRED, s);
-
-    a->last_event_us = s->stream.last.last_event_us;
-    c->stats.retired++;
-    fp_symbols_remove(&c->symbols, s); /* the name stays readable until the place is used again */
+    if (!is_past_ttl(c, s))
+        return false;
+    if (u != NULL) {
+        act(u, FP_RETIRED, s)->last_event_us = s->stream.last.last_event_us;
+        c->stats.retired++;
+    }
+    l2_stream_init(&s->stream, &c->params.l2, s->stream.window.minutes);
+    s->retired = true;
+    s->open_anchor = -1;
+    note_dependence(c, s);
+    return true;
 }
 
 /* ---- snapshots ---- */
@@ -295,6 +306,8 @@ static void close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t of
         if (bar == NULL || !bar->closed_by_clock || bar->source_offset > offset)
             return;
         close_bar(c, s, true, bar->source_offset, u);
+        if (retire_past_ttl(c, s, NULL))
+            return;
     }
 }
 
@@ -313,7 +326,7 @@ static bool is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e)
     const struct l2_resume *last = &s->stream.last;
     const struct l2_snapshot *n = e->snapshot;
 
-    if (n != NULL && n->epoch == last->epoch && n->sequence == last->sequence &&
+    if (s->stream.started && n != NULL && n->epoch == last->epoch && n->sequence == last->sequence &&
         n->event_time_us == last->last_event_us) {
         l2_stream_seed(&s->stream, n);
         s->last_offset = e->offset;
@@ -351,6 +364,7 @@ static void take(struct fp_core *c, struct fp_symbol *s, const struct fp_event *
         const bool linked = s->stream.started && s->last_offset >= 0 &&
                             n->event_time_us - s->stream.last.last_event_us <=
                                 c->params.l2.max_gap_s * L2_US_PER_S;
+        s->retired = false;
         s->open_anchor = linked ? s->last_offset : e->offset;
         s->last_offset = e->offset;
         l2_stream_take(&s->stream, &c->params.l2, n, e->kafka_time_us);
@@ -371,15 +385,8 @@ static bool work_take(struct fp_core *c, struct fp_update *u)
     while (l2_stream_is_due(&s->stream, &c->params.l2, e->snapshot->event_time_us)) {
         if (!room_for_a_bar(c, u))
             return false;
-        if (is_past_ttl(c, s)) {
-            const int64_t emitted_us = s->emitted_us;
-            retire(c, s, u);
-            s = fp_symbols_add(&c->symbols, e->partition, e->symbol, &c->params.l2);
-            assert(s != NULL); /* a place was just freed */
-            s->emitted_us = emitted_us;
-            break;
-        }
         close_bar(c, s, false, e->offset, u);
+        (void)retire_past_ttl(c, s, fp_core_is_restoring(c, e->partition) ? NULL : u);
     }
     take(c, s, e);
     return true;
@@ -455,7 +462,9 @@ static void start_symbol(struct fp_core *c, struct fp_symbol *s)
 
     assert(newest != NULL);
     if (open_us + c->bar_us - newest->resume.last_event_us > c->params.l2.symbol_ttl_s * L2_US_PER_S) {
-        fp_symbols_remove(&c->symbols, s); /* was retired when its newest bar had closed */
+        s->retired = true; /* when its newest bar had closed */
+        s->skip_below = newest->source_offset;
+        note_dependence(c, s);
         return;
     }
     if (checkpoint == NULL)
@@ -537,10 +546,8 @@ static bool work_clock(struct fp_core *c, struct fp_update *u)
         while (s->name_n > 0 && s->partition == partition && is_idle_past_bar(c, s, p->asked_us)) {
             if (!room_for_a_bar(c, u))
                 return false;
-            if (is_past_ttl(c, s))
-                retire(c, s, u);
-            else
-                close_bar(c, s, true, p->position, u);
+            close_bar(c, s, true, p->position, u);
+            (void)retire_past_ttl(c, s, u);
         }
     }
     p->asked_us = INT64_MIN;
@@ -567,6 +574,27 @@ static bool wants_to_ask(const struct fp_core *c, const struct partition *p, int
              now_us - p->asked_us > ASK_AGAIN_FACTOR * c->params.close_grace_us));
 }
 
+/* Forgets the retired symbols whose records no restart will fold again. */
+static void release_retired(struct fp_core *c)
+{
+    int32_t partition = -1;
+    int64_t from = 0;
+
+    for (uint32_t i = 0; i < c->symbols.high; i++) {
+        struct fp_symbol *s = &c->symbols.symbols[i];
+        if (s->name_n == 0 || !s->retired)
+            continue;
+        if (c->partitions[s->partition].restoring)
+            continue;
+        if (s->partition != partition) {
+            partition = s->partition;
+            from = fp_core_position(c, partition).snapshots_from;
+        }
+        if (from > s->last_offset && from >= s->skip_below)
+            fp_symbols_remove(&c->symbols, s);
+    }
+}
+
 static void on_tick(struct fp_core *c, const struct fp_event *e)
 {
     if (c->params.offline || (c->scanned_us != INT64_MIN && e->now_us - c->scanned_us < c->params.scan_us &&
@@ -579,6 +607,7 @@ static void on_tick(struct fp_core *c, const struct fp_event *e)
         if (is_idle_past_bar(c, s, e->now_us))
             c->wanted[s->partition] = true;
     }
+    release_retired(c);
     c->work.kind = WORK_ASK;
 }
 
@@ -651,6 +680,7 @@ static bool work_close(struct fp_core *c, struct fp_update *u)
         if (!room_for_a_bar(c, u))
             return false;
         close_bar(c, s, true, c->work.event.offset, u);
+        (void)retire_past_ttl(c, s, u);
     }
     return true;
 }

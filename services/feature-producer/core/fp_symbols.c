@@ -109,6 +109,7 @@ struct fp_symbol *fp_symbols_add(struct fp_symbols *t, int32_t partition, struct
     s->last_offset = -1;
     s->open_anchor = -1;
     s->skip_below = INT64_MIN;
+    s->retired = false;
     t->snapshots_from[place] = INT64_MAX;
     t->bars_from[place] = INT64_MAX;
     t->partition[place] = partition;

@@ -14,6 +14,7 @@ struct fp_symbol {
     int64_t last_offset;   /* of the last snapshot taken; -1: not known */
     int64_t open_anchor;   /* first input offset on which the open bar depends; -1: none yet */
     int64_t skip_below;    /* restoring: records below belong to bars that are done; INT64_MIN: not restoring */
+    bool retired;          /* silent for symbol_ttl: only `past` and `emitted_us` are kept, while a restart could fold its records again */
 };
 
 struct fp_symbols {
