@@ -1,0 +1,37 @@
+# One image per program: docker build --target feature-producer . (or l2replay, l2ctl)
+# BASE is an argument so that a mirror, a digest or a locally made Debian 12 can stand in.
+ARG BASE=debian:12-slim
+
+FROM ${BASE} AS builder
+WORKDIR /src
+# The compiler and librdkafka change seldom: a layer of their own, by the same script that a developer runs.
+COPY tools/dev tools/dev
+RUN tools/dev/deps.sh build
+COPY . .
+RUN cmake --preset release && cmake --build --preset release --target feature-producer l2replay l2ctl
+
+FROM ${BASE} AS runtime
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates libavro23 libjansson4 libmicrohttpd12 libssl3 libzstd1 zlib1g \
+    && rm -rf /var/lib/apt/lists/*
+# A number, so that Kubernetes can see that it is not root
+USER 65532:65532
+
+FROM runtime AS l2ctl
+COPY --from=builder /src/build/release/bin/l2ctl /usr/bin/l2ctl
+ENTRYPOINT ["/usr/bin/l2ctl"]
+
+FROM runtime AS l2replay
+COPY --from=builder /src/build/release/bin/l2replay /usr/bin/l2replay
+ENTRYPOINT ["/usr/bin/l2replay"]
+
+FROM runtime AS feature-producer
+COPY --from=builder /src/build/release/bin/feature-producer /usr/bin/feature-producer
+# 127.0.0.1 elsewhere; in a container of its own the probes and Prometheus come from outside
+ENV L2_LISTEN=0.0.0.0:9101
+EXPOSE 9101
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9101 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
+ENTRYPOINT ["/usr/bin/feature-producer"]
+CMD ["--config", "/etc/l2flow/feature-producer.conf"]
