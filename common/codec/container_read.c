@@ -148,28 +148,39 @@ static enum err_class take_entries(struct codec_file_reader *r, uint64_t count, 
     return ERR_OK;
 }
 
+/* A map's block: entries, and its size in bytes or -1 where the writer did not say. 0 entries end
+ * the map. */
+static enum err_class take_map_block(struct codec_file_reader *r, int64_t *ret_count,
+                                     int64_t *ret_size, struct err *err)
+{
+    const uint64_t at = r->offset;
+    int64_t count, size = -1;
+    enum err_class e = take_long(r, -1, "the header", &count, err);
+
+    if (e == ERR_OK && count < 0)
+        e = take_long(r, -1, "the header", &size, err);
+    if (e != ERR_OK)
+        return e;
+    if (count > CODEC_FILE_META_BYTES_MAX || count < -CODEC_FILE_META_BYTES_MAX)
+        return damaged(r, at, "the header's map has too many entries", err);
+    if (count < 0 && size < 0)
+        return damaged(r, at, "the header's map has a block of negative size", err);
+    *ret_count = count < 0 ? -count : count;
+    *ret_size = size;
+    return ERR_OK;
+}
+
 static enum err_class take_meta(struct codec_file_reader *r, uint8_t *bytes, struct meta *meta,
                                 struct err *err)
 {
     size_t used = 0;
 
     for (;;) {
-        const uint64_t at = r->offset;
-        int64_t count, size = -1;
-        enum err_class e = take_long(r, -1, "the header", &count, err);
+        int64_t count, size;
+        enum err_class e = take_map_block(r, &count, &size, err);
 
-        if (e == ERR_OK && count == 0)
-            return ERR_OK;
-        if (e == ERR_OK && count < 0) {
-            e = take_long(r, -1, "the header", &size, err);
-            if (e == ERR_OK && (size < 0 || count < -CODEC_FILE_META_BYTES_MAX))
-                return damaged(r, at, "the header's map has a bad block", err);
-            count = -count;
-        }
-        if (e != ERR_OK)
+        if (e != ERR_OK || count == 0)
             return e;
-        if (count > CODEC_FILE_META_BYTES_MAX)
-            return damaged(r, at, "the header's map has too many entries", err);
         const uint64_t start = r->offset;
         e = take_entries(r, (uint64_t)count, bytes, &used, meta, err);
         if (e != ERR_OK)

@@ -14,7 +14,7 @@
 #include "codec/everything.h"
 #include "codec_values.h"
 
-enum { MESSAGE_BYTES_MAX = 64 << 10 };
+enum { MESSAGE_BYTES_MAX = 512 << 10 };
 
 static int complain(const char *text)
 {

@@ -386,6 +386,26 @@ static void container_names_what_is_wrong(void **state)
                      ERR_REJECT);
     assert_non_null(strstr(err.text, "expected L2Snapshot"));
 
+    b.n = 4; /* a map's block of the least long: has no negative. Found by fuzz_container */
+    add_long(&b, INT64_MIN);
+    refuses(&b, "truncated");
+    add_long(&b, 0);
+    refuses(&b, "too many entries");
+    b.n = 4;
+    add_long(&b, -1);
+    add_long(&b, -1);
+    refuses(&b, "negative size");
+    b.n = 4;
+    add_long(&b, -1);
+    add_long(&b, 3); /* it is 2 */
+    add_text(&b, "");
+    add_text(&b, "");
+    refuses(&b, "not as long as it says");
+    b.n = 4;
+    add_long(&b, 1);
+    add_long(&b, CODEC_FILE_META_BYTES_MAX + 1);
+    refuses(&b, "longer than 64 KiB");
+
     build(&b, "snappy", schema);
     refuses(&b, "codec 'snappy': only null and deflate");
     build(&b, "null", NULL);
