@@ -70,23 +70,29 @@ static enum err_class set_value(struct config *config, unsigned i, const char *t
     return ERR_OK;
 }
 
+/* kafka.sasl.password → the row kafka_sasl_password_file, or one that is spelled much like it. */
+static const char *secret_row_for(const struct config *config, const char *key)
+{
+    char name[2 * CONFIG_KEY_BYTES_MAX];
+
+    (void)snprintf(name, sizeof name, "%s_file", key);
+    for (char *c = name; *c != '\0'; c++)
+        if (*c == '.')
+            *c = '_';
+    return config_nearest(config, name, CONFIG_SECRET);
+}
+
 static enum err_class refuse_secret(const struct config *config, const char *key,
                                     const struct origin *origin, struct err *err)
 {
     char where[CONFIG_WHERE_BYTES], shown[CONFIG_SHOWN_BYTES];
-    const char *secret = config_nearest(config, key, CONFIG_SECRET);
+    const char *row = secret_row_for(config, key);
 
-    if (secret == NULL)
-        return err_set(err, ERR_REJECT,
-                       "%s: %s: is a secret (value not shown): secrets come from files, and this "
-                       "program has no key for that one; leave it out",
-                       config_where(origin, where, sizeof where),
-                       config_show(key, shown, sizeof shown));
     return err_set(
-        err, ERR_REJECT,
-        "%s: %s: is a secret (value not shown): secrets come from files; put it into one "
-        "and set %s to its path",
-        config_where(origin, where, sizeof where), config_show(key, shown, sizeof shown), secret);
+        err, ERR_REJECT, "%s: %s: is a secret (value not shown): secrets come from files%s%s%s",
+        config_where(origin, where, sizeof where), config_show(key, shown, sizeof shown),
+        row != NULL ? "; put it into one and set " : ", and there is no key for this one",
+        row != NULL ? row : "", row != NULL ? " to its path" : "; leave it out");
 }
 
 static struct pair *find_pair(struct config *config, const char *key)

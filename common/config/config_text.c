@@ -184,7 +184,7 @@ const char *config_nearest(const struct config *config, const char *key, int typ
     }
     const size_t tolerated = strlen(key) / 3 + 1;
 
-    return type >= 0 || least <= tolerated ? near : NULL;
+    return least <= tolerated ? near : NULL;
 }
 
 void config_print(const struct config *config, FILE *out)
