@@ -1,4 +1,5 @@
-/* http.h: the only microhttpd.h (and, later, curl.h). The server half that probes and metrics need. */
+/* http.h: the only microhttpd.h (and, later, curl.h). The server half that probes and metrics need.
+ */
 #ifndef HTTP_H
 #define HTTP_H
 
@@ -9,7 +10,15 @@
 
 struct http_server;
 
-/* A GET route: writes its body to `out` and returns the status. Runs on the server's own thread: reads atomics only. */
+#define HTTP_CONNECTIONS_MAX 16
+#define HTTP_REQUEST_BYTES_MAX (8 * 1024) /* request line and headers */
+#define HTTP_BODY_BYTES_MAX (4 * 1024 * 1024)
+#define HTTP_CONNECTION_S_MAX 10 /* from accept to close, however busy the client looks */
+
+/*
+ * A GET route: writes its body to `out` and returns the status (200 to 599). Runs on the server's
+ * own thread, which serves all clients: reads atomics only, never waits. HEAD works too.
+ */
 struct http_route {
     const char *path;
     const char *content_type;
@@ -17,12 +26,20 @@ struct http_route {
     void *user;
 };
 
+/* ERR_REJECT unless `address` is "1.2.3.4:port" or "[v6]:port"; names are not looked up. */
+enum err_class http_address_check(const char *address, struct err *err) MUST_CHECK;
+
 /*
- * Listens on `address` ("127.0.0.1:9101", "[::1]:0"; port 0 picks one). `routes` ends with path NULL and is borrowed.
- * Bounded: 16 connections, 10 s time-out, 8 KiB of request; other paths 404, other methods 405.
+ * Listens on `address` ("127.0.0.1:9101", "[::1]:0"; port 0 picks one). `routes` ends with path
+ * NULL and is borrowed. One thread, no blocking: a slow client delays nobody. Bounded as above; one
+ * request a connection; a longer body than HTTP_BODY_BYTES_MAX becomes a 500; other paths 404,
+ * other methods than GET and HEAD 405.
+ * ERR_REJECT: the address cannot be used; ERR_RETRY: it is in use; ERR_FATAL: out of resources.
  */
-enum err_class http_server_new(const char *address, const struct http_route *routes, struct http_server **ret_server, struct err *err) MUST_CHECK;
+enum err_class http_server_new(const char *address, const struct http_route *routes,
+                               struct http_server **ret_server, struct err *err) MUST_CHECK;
 uint16_t http_server_port(const struct http_server *server);
+/* Stops listening, cuts the open connections and waits for the thread; NULL-safe. */
 void http_server_free(struct http_server *server);
 
 #endif
