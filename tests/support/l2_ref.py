@@ -249,6 +249,7 @@ class Symbol:
         self.break_next = False  # a rejected or late record came since the newest accepted one
         self.watermark = None   # event time never goes behind this
         self.next_bar = None    # opening of the oldest bar not closed
+        self.late = 0           # late records since the newest accepted one
 
     def verdict(self, record):
         """accept, duplicate or late."""
@@ -269,6 +270,7 @@ class Symbol:
         self.snaps.append(snap)
         self.times.append(snap.time)
         self.break_next = False
+        self.late = 0
         self.watermark = snap.time if self.watermark is None else max(self.watermark, snap.time)
 
     def close_through(self, event_time, closed_by):
@@ -319,6 +321,7 @@ class Run:
         self.rows = {}  # (symbol, bar_time) → row, for the purge
         self.bars, self.features, self.dead_letters = [], [], []
         self.dropped = collections.Counter()
+        self.longest_late = 0  # at 100 a producer may adopt a new epoch, which this does not do
         self.closes = collections.defaultdict(list)
         for close in closes or ():
             key = (close["symbol"], close["resume"]["epoch"], close["resume"]["sequence"])
@@ -358,7 +361,10 @@ class Run:
             verdict = symbol.verdict(record)
             if verdict != "accept":
                 self.dropped[verdict] += 1
-                symbol.break_next |= verdict == "late"
+                if verdict == "late":
+                    symbol.break_next = True
+                    symbol.late += 1
+                    self.longest_late = max(self.longest_late, symbol.late)
                 return
             time = record["event_time"]
             last_close = symbol.snaps[-1].time + SYMBOL_TTL
