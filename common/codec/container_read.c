@@ -330,7 +330,7 @@ static enum err_class inflate_block(struct codec_file_reader *r, size_t packed_n
             break;
         if (z == Z_MEM_ERROR)
             return out_of_memory(r, err);
-        if (z != Z_OK || (r->z.avail_in == 0 && r->z.avail_out > 0))
+        if (z != Z_OK) /* with Z_BUF_ERROR: the input ended first */
             return damaged(r, r->block_offset + packed_n - r->z.avail_in,
                            "the deflated block is damaged", err);
     }

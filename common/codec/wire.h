@@ -48,27 +48,42 @@ struct codec_varint {
 
 struct codec_varint codec_varint_slow(const uint8_t *p, const uint8_t *end);
 
+CODEC_INLINE enum codec_status codec_in_varint_slow(struct codec_in *in, uint64_t *ret)
+{
+    const struct codec_varint slow = codec_varint_slow(in->p, in->end);
+
+    *ret = slow.value;
+    if (slow.p == NULL)
+        return (enum codec_status)slow.value;
+    in->p = slow.p;
+    return CODEC_OK;
+}
+
+/* For what is nearly always below 64: lengths, counts, branches, symbols. */
+CODEC_INLINE enum codec_status codec_in_varint_short(struct codec_in *in, uint64_t *ret)
+{
+    if (CODEC_LIKELY(in->p < in->end && *in->p < 0x80)) {
+        *ret = *in->p++;
+        return CODEC_OK;
+    }
+    return codec_in_varint_slow(in, ret);
+}
+
 /*
- * Eight bytes at once. The lowest clear top bit marks the last byte; three shifts squeeze the 7-bit
- * groups together. Microsecond times take 8 bytes (2^53 > 3.5e15 = zigzag of year 2025), and they
- * are most of a record's varints.
+ * For numbers: eight bytes at once. The lowest clear top bit marks the last byte; three shifts
+ * squeeze the 7-bit groups together. Microsecond times take 8 bytes (2^53 > 3.5e15 = zigzag of year
+ * 2025), and they are most of a record's bytes in varints.
  */
 CODEC_INLINE enum codec_status codec_in_varint(struct codec_in *in, uint64_t *ret)
 {
     const uint8_t *const p = in->p;
 
-    if (CODEC_LIKELY(p < in->end) && p[0] < 0x80) {
-        *ret = p[0];
-        in->p = p + 1;
-        return CODEC_OK;
-    }
     if (CODEC_LIKELY(in->end - p >= 8)) {
         uint64_t w;
         memcpy(&w, p, 8);
         const uint64_t stops = ~w & 0x8080808080808080U;
         if (CODEC_LIKELY(stops != 0)) {
             w &= stops ^ (stops - 1); /* up to and with the last byte's top bit, which is clear */
-            w &= 0x7f7f7f7f7f7f7f7fU;
             w = (w & 0x007f007f007f007fU) | (w & 0x7f007f007f007f00U) >> 1;
             w = (w & 0x00003fff00003fffU) | (w & 0x3fff00003fff0000U) >> 2;
             w = (w & 0x000000000fffffffU) | (w & 0x0fffffff00000000U) >> 4;
@@ -77,12 +92,12 @@ CODEC_INLINE enum codec_status codec_in_varint(struct codec_in *in, uint64_t *re
             return CODEC_OK;
         }
     }
-    const struct codec_varint slow = codec_varint_slow(p, in->end);
-    *ret = slow.value;
-    if (slow.p == NULL)
-        return (enum codec_status)slow.value;
-    in->p = slow.p;
-    return CODEC_OK;
+    return codec_in_varint_short(in, ret); /* close to the end */
+}
+
+CODEC_INLINE int64_t codec_zigzag(uint64_t u)
+{
+    return (int64_t)((u >> 1) ^ (0 - (u & 1)));
 }
 
 CODEC_INLINE enum codec_status codec_in_long(struct codec_in *in, int64_t *ret)
@@ -91,7 +106,17 @@ CODEC_INLINE enum codec_status codec_in_long(struct codec_in *in, int64_t *ret)
     const enum codec_status s = codec_in_varint(in, &u);
 
     if (s == CODEC_OK)
-        *ret = (int64_t)((u >> 1) ^ (0 - (u & 1)));
+        *ret = codec_zigzag(u);
+    return s;
+}
+
+CODEC_INLINE enum codec_status codec_in_long_short(struct codec_in *in, int64_t *ret)
+{
+    uint64_t u;
+    const enum codec_status s = codec_in_varint_short(in, &u);
+
+    if (s == CODEC_OK)
+        *ret = codec_zigzag(u);
     return s;
 }
 
@@ -144,7 +169,7 @@ CODEC_INLINE enum codec_status codec_in_length(struct codec_in *in, uint32_t byt
                                                uint32_t *ret)
 {
     int64_t n;
-    const enum codec_status s = codec_in_long(in, &n);
+    const enum codec_status s = codec_in_long_short(in, &n);
 
     if (s != CODEC_OK)
         return s;
@@ -189,7 +214,7 @@ CODEC_INLINE enum codec_status codec_in_index(struct codec_in *in, uint32_t coun
                                               enum codec_status bad, uint32_t *ret)
 {
     int64_t i;
-    const enum codec_status s = codec_in_long(in, &i);
+    const enum codec_status s = codec_in_long_short(in, &i);
 
     if (s != CODEC_OK)
         return s;
@@ -211,7 +236,7 @@ CODEC_INLINE enum codec_status codec_in_block(struct codec_in *in, uint32_t room
                                               struct codec_block *ret)
 {
     int64_t count, size;
-    enum codec_status s = codec_in_long(in, &count);
+    enum codec_status s = codec_in_long_short(in, &count);
 
     if (s != CODEC_OK)
         return s;
@@ -221,7 +246,7 @@ CODEC_INLINE enum codec_status codec_in_block(struct codec_in *in, uint32_t room
         *ret = (struct codec_block){.items = (uint32_t)count, .stop = NULL};
         return CODEC_OK;
     }
-    s = codec_in_long(in, &size);
+    s = codec_in_long_short(in, &size);
     if (s != CODEC_OK)
         return s;
     if (size < 0)
