@@ -7,20 +7,39 @@ set -euo pipefail
 # shellcheck source=tools/dev/common.sh
 . "$(dirname "$0")/common.sh"
 
-BUILD_PACKAGES=(gcc make cmake ninja-build pkg-config python3 zlib1g-dev libssl-dev libzstd-dev libavro-dev
+# g++ only because librdkafka's configure asks for one
+BUILD_PACKAGES=(gcc g++ make cmake ninja-build pkg-config python3 zlib1g-dev libssl-dev libzstd-dev libavro-dev
     libjansson-dev libmicrohttpd-dev libcmocka-dev ca-certificates)
 TEST_PACKAGES=(clang-19 libclang-rt-19-dev kcat git)
 
 have_package() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
-# need_packages PACKAGE…
+# The packages that a part asks for; Java, Maven and Python may also have come another way.
+packages_of() {
+    case $1 in
+        build) printf '%s\n' "${BUILD_PACKAGES[@]}" ;;
+        kafka)
+            java_is_right || echo openjdk-17-jre-headless
+            jars_are_right || command -v mvn >/dev/null || echo maven
+            ;;
+        python) python_with_venv >/dev/null || printf '%s\n' python3 python3-venv ;;
+        test) packages_of python && printf '%s\n' "${TEST_PACKAGES[@]}" ;;
+        *) die 64 "deps: no such part: $1 (build, kafka, python, test)" ;;
+    esac
+}
+
+# need_packages PART…: all that is missing, at once
 need_packages() {
-    local missing=() p
-    command -v dpkg-query >/dev/null || die 69 "this script knows Debian 12; elsewhere install the like of: $*"
-    for p in "$@"; do have_package "$p" || missing+=("$p"); done
+    local wanted missing=() part p
+    wanted=$(for part in "$@"; do packages_of "$part"; done)
+    if ! command -v dpkg-query >/dev/null; then
+        say "this is no Debian; if something is missing below, install the like of:" $wanted
+        return
+    fi
+    for p in $(sort -u <<<"$wanted"); do have_package "$p" || missing+=("$p"); done
     [ ${#missing[@]} -gt 0 ] || return 0
     [ "$(id -u)" = 0 ] || die 69 "packages are missing; as root type: apt-get install --no-install-recommends ${missing[*]}"
-    say "apt packages: ${missing[*]} (up to 3 minutes)"
+    say "apt packages: ${missing[*]} (up to 5 minutes)"
     export DEBIAN_FRONTEND=noninteractive
     quietly "$DEPS/log/apt-update.log" apt_retry apt-get -o Acquire::Retries=3 update
     quietly "$DEPS/log/apt-install.log" apt_retry apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install -y \
@@ -54,28 +73,21 @@ python_with_venv() {
     return 1
 }
 
-need_java() {
-    java -version 2>&1 | awk -F'[".]' '/version/ { exit !($2 >= 17) }' || need_packages openjdk-17-jre-headless
-}
+java_is_right() { java -version 2>&1 | awk -F'[".]' '/version/ { right = $2 >= 17 } END { exit !right }'; }
 
-deps_build() {
-    need_packages "${BUILD_PACKAGES[@]}"
-    "$ROOT/tools/dev/librdkafka.sh"
-}
+KAFKA_LIB=$DEPS/kafka/lib
+KAFKA_SUMS=$ROOT/tools/dev/kafka/jars.sha256
+jars_are_right() { (cd "$KAFKA_LIB" 2>/dev/null && sha256sum --status -c "$KAFKA_SUMS" 2>/dev/null); }
 
 deps_kafka() {
-    local lib=$DEPS/kafka/lib sums=$ROOT/tools/dev/kafka/jars.sha256
-    need_java
-    if ! (cd "$lib" 2>/dev/null && sha256sum --status -c "$sums" 2>/dev/null); then
-        command -v mvn >/dev/null || need_packages maven
-        say "Kafka 4.3.1: 92 jars, 54 MB (10 s to 2 minutes)"
-        rm -rf "$DEPS/kafka"
-        quietly "$DEPS/log/maven.log" mvn -B -f "$ROOT/tools/dev/kafka/pom.xml" \
-            org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies \
-            -DincludeScope=runtime -DoutputDirectory="$lib"
-        (cd "$lib" && sha256sum --quiet -c "$sums") >&2 ||
-            die 69 "jars in $lib differ from tools/dev/kafka/jars.sha256: do not use them; delete .deps/kafka and ~/.m2, try again"
-    fi
+    jars_are_right && return 0
+    say "Kafka 4.3.1: 92 jars, 54 MB (10 s to 2 minutes)"
+    rm -rf "$DEPS/kafka"
+    quietly "$DEPS/log/maven.log" mvn -B -f "$ROOT/tools/dev/kafka/pom.xml" \
+        org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$KAFKA_LIB"
+    (cd "$KAFKA_LIB" && sha256sum --quiet -c "$KAFKA_SUMS") >&2 ||
+        die 69 "jars in $KAFKA_LIB differ from tools/dev/kafka/jars.sha256: do not use them; delete .deps/kafka and ~/.m2, try again"
 }
 
 # requirements FILE: into .deps/venv, once; the stamp is the file's own text and where the venv was made
@@ -84,7 +96,6 @@ requirements() {
     want=$(echo "$ROOT"; cat "$file")
     [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return 0
     if ! head -n 1 "$VENV/made-in" 2>/dev/null | grep -qxF "$ROOT" || ! "$VENV/bin/python" -c '' 2>/dev/null; then
-        python_with_venv >/dev/null || need_packages python3-venv
         python=$(python_with_venv) || die 69 "no python3 >= 3.9 with venv and ensurepip: apt-get install python3-venv"
         "$python" -m venv --clear "$VENV"
         echo "$ROOT" >"$VENV/made-in"
@@ -98,15 +109,12 @@ mkdir -p "$DEPS"
 exec 9>"$DEPS/lock"
 flock -w 900 9 || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
 [ $# -gt 0 ] || set -- build kafka python test
-for step in "$@"; do
-    case $step in
-        build) deps_build ;;
+need_packages "$@"
+for part in "$@"; do
+    case $part in
+        build) "$ROOT/tools/dev/librdkafka.sh" ;;
         kafka) deps_kafka ;;
         python) requirements requirements.txt ;;
-        test)
-            need_packages "${TEST_PACKAGES[@]}"
-            requirements requirements-test.txt
-            ;;
-        *) die 64 "deps: no such part: $step (build, kafka, python, test)" ;;
+        test) requirements requirements-test.txt ;;
     esac
 done
