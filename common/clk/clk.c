@@ -324,7 +324,7 @@ const char *clk_text(int64_t us, char *buf, unsigned size)
     else
         (void)snprintf(buf, size, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year + 1900,
                        tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-                       (int)(us - seconds * CLK_US_PER_S));
+                       (int)(us % CLK_US_PER_S + (us % CLK_US_PER_S < 0 ? CLK_US_PER_S : 0)));
     return buf;
 }
 
