@@ -630,7 +630,7 @@ static enum fp_state state_of(const struct fp_core *c, const struct fp_symbol *s
     const struct partition *p = &c->partitions[s->partition];
     const bool end_seen = p->end_seen_us != INT64_MIN && now_us - p->end_seen_us <= c->params.catching_up_us;
 
-    if (p->restoring || (!end_seen && now_us - p->record_us > c->params.catching_up_us))
+    if (p->restoring || (!end_seen && p->record_us < now_us - c->params.catching_up_us))
         return FP_CATCHING_UP;
     if (now_us - s->stream.last.last_kafka_us > c->params.l2.max_book_age_s * L2_US_PER_S)
         return FP_SILENT;
