@@ -79,9 +79,9 @@ static char *make_doc(const struct svc *svc)
 
     assert(out != NULL);
     fprintf(out, "%s\v", svc->desc->summary);
-    fputs("Configuration, as key = value lines of the --config file. The environment variable\n"
-          "L2_<KEY>, in capitals and with _ for a dot, overrides a key; a key in capitals is\n"
-          "its own variable. Each with its default (and bounds):\n\n",
+    fputs("Configuration: key = value lines of the --config file. The environment\n"
+          "variable L2_<KEY>, in capitals and with _ for a dot, overrides a key; a key in\n"
+          "capitals is its own variable. Each key with its default (and bounds):\n\n",
           out);
     config_help(svc->rows, out);
     fprintf(out, "\nHTTP, on the listen address: /healthz /readyz /metrics\n\n%s", exit_codes);
