@@ -55,11 +55,11 @@ enum topics_id {
 #define TOPICS_DLQ_HEADERS_BYTES_MAX (16 * 1024)
 #define TOPICS_DLQ_MESSAGE_BYTES_MAX (TOPICS_MESSAGE_BYTES_MAX + TOPICS_DLQ_HEADERS_BYTES_MAX)
 
-/* Headers of a dead letter: a word, a topic's name, two decimal numbers; all as text. */
+/* Headers of a dead letter, as text: why, and where it lay. */
 #define TOPICS_DLQ_REASON "reason"
-#define TOPICS_DLQ_TOPIC "origin_topic"
-#define TOPICS_DLQ_PARTITION "origin_partition"
-#define TOPICS_DLQ_OFFSET "origin_offset"
+#define TOPICS_DLQ_TOPIC "topic"
+#define TOPICS_DLQ_PARTITION "partition"
+#define TOPICS_DLQ_OFFSET "offset"
 
 const char *topics_name(enum topics_id id);   /* "l2.bars", without prefix */
 const char *topics_record(enum topics_id id); /* "L2Bar", the record's name in schemas/; NULL:
