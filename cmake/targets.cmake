@@ -1,7 +1,6 @@
 # l2flow_library(NAME SOURCES … [LINK …])       common/NAME, service cores: a static library l2_NAME
 # l2flow_binary(NAME SOURCES … [LINK …])        a program in build/<preset>/bin
 # l2flow_test(LABEL NAME SOURCES … [LINK …])    a cmocka test; its ctest label is its folder under tests/
-# l2flow_fuzz(NAME SOURCES … [LINK …])          a libFuzzer target, label fuzz
 # l2flow_script_test(LABEL NAME COMMAND … [TIMEOUT s])   a test that is a script: ${L2FLOW_PYTHON} file.py …
 #     environment: L2FLOW_BIN (programs), L2FLOW_BUILD, L2FLOW_PYTHON, PYTHONPATH with tests/support (import l2kafka)
 # Either test may end with 77 for "skipped".
@@ -52,27 +51,4 @@ function(l2flow_script_test label name)
     add_test(NAME ${name} COMMAND ${A_COMMAND} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77
         ENVIRONMENT "L2FLOW_BIN=${CMAKE_BINARY_DIR}/bin;L2FLOW_BUILD=${CMAKE_BINARY_DIR};L2FLOW_PYTHON=${L2FLOW_PYTHON};PYTHONPATH=${CMAKE_SOURCE_DIR}/tests/support")
-endfunction()
-
-# A libFuzzer target: built under the fuzz preset only. Its test runs the kept corpus, tests/fuzz/corpus/NAME, and then
-# looks for more for L2FLOW_FUZZ_SECONDS; what it finds goes to the build folder. A crash leaves its input there too.
-set(L2FLOW_FUZZ_SECONDS 30 CACHE STRING "how long ctest runs each fuzz target")
-function(l2flow_fuzz name)
-    cmake_parse_arguments(A "" "" "SOURCES;LINK" ${ARGN})
-    if(NOT L2FLOW_FUZZ)
-        return()
-    endif()
-    add_executable(${name} ${A_SOURCES})
-    target_link_libraries(${name} PRIVATE l2flow_flags ${A_LINK})
-    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-    set(found ${CMAKE_BINARY_DIR}/corpus/${name})
-    set(kept ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
-    file(MAKE_DIRECTORY ${found})
-    if(NOT EXISTS ${kept})
-        set(kept "")
-    endif()
-    add_test(NAME ${name} COMMAND ${name} -max_total_time=${L2FLOW_FUZZ_SECONDS} -timeout=10 -rss_limit_mb=2048
-        -print_final_stats=1 -artifact_prefix=${CMAKE_BINARY_DIR}/${name}- ${found} ${kept})
-    math(EXPR limit "${L2FLOW_FUZZ_SECONDS} + 120")
-    set_tests_properties(${name} PROPERTIES LABELS fuzz TIMEOUT ${limit})
 endfunction()
