@@ -182,6 +182,21 @@ class Images(unittest.TestCase):
             plant(planted["services"])
             self.assertIn(fault, "".join(faults_of_compose(planted, dockerfile)))
 
+    def test_compose_options_exist(self):
+        """Every option that docker-compose.yml gives stands in the program's --help."""
+        compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+        given = 0
+        for service in compose["services"].values():
+            words = service.get("command", [])
+            if "build" in service and words:
+                program = pathlib.Path(os.environ["L2FLOW_BIN"], service["build"]["target"])
+                verbs = [word for word in words[:1] if not word.startswith("-")]
+                shown = subprocess.run([program, *verbs, "--help"], capture_output=True, text=True, check=True, timeout=20)
+                for option in (word.split("=")[0] for word in words if word.startswith("--")):
+                    given += 1
+                    self.assertRegex(shown.stdout, rf"{option}\b", f"{program.name} has no {option}")
+        self.assertGreater(given, 5)
+
 
 if __name__ == "__main__":
     unittest.main()
