@@ -360,6 +360,38 @@ static void refuses(const struct built *b, const char *why)
         fail_msg("'%s' does not say '%s'", err.text, why);
 }
 
+/* The header's metadata: counts, sizes, lengths. */
+static void container_names_bad_metadata(void **state)
+{
+    (void)state;
+    static struct built b;
+
+    build(&b, "null", NULL);
+    b.n = 4; /* a map's block of the least long: has no negative. Found by fuzz_container */
+    add_long(&b, INT64_MIN);
+    refuses(&b, "truncated");
+    add_long(&b, 0);
+    refuses(&b, "too many entries");
+    b.n = 4;
+    add_long(&b, -1);
+    add_long(&b, -1);
+    refuses(&b, "negative size");
+    b.n = 4;
+    add_long(&b, -1);
+    add_long(&b, 3); /* it is 2 */
+    add_text(&b, "");
+    add_text(&b, "");
+    refuses(&b, "not as long as it says");
+    b.n = 4;
+    add_long(&b, 1);
+    add_long(&b, CODEC_FILE_META_BYTES_MAX + 1);
+    refuses(&b, "longer than 64 KiB");
+    build(&b, "snappy", codec_heartbeat_schema);
+    refuses(&b, "codec 'snappy': only null and deflate");
+    build(&b, "null", NULL);
+    refuses(&b, "no avro.schema");
+}
+
 /* Each way of being wrong is told. Each was seen to fail with its check taken out of
  * container_read.c. */
 static void container_names_what_is_wrong(void **state)
@@ -386,30 +418,6 @@ static void container_names_what_is_wrong(void **state)
                      ERR_REJECT);
     assert_non_null(strstr(err.text, "expected L2Snapshot"));
 
-    b.n = 4; /* a map's block of the least long: has no negative. Found by fuzz_container */
-    add_long(&b, INT64_MIN);
-    refuses(&b, "truncated");
-    add_long(&b, 0);
-    refuses(&b, "too many entries");
-    b.n = 4;
-    add_long(&b, -1);
-    add_long(&b, -1);
-    refuses(&b, "negative size");
-    b.n = 4;
-    add_long(&b, -1);
-    add_long(&b, 3); /* it is 2 */
-    add_text(&b, "");
-    add_text(&b, "");
-    refuses(&b, "not as long as it says");
-    b.n = 4;
-    add_long(&b, 1);
-    add_long(&b, CODEC_FILE_META_BYTES_MAX + 1);
-    refuses(&b, "longer than 64 KiB");
-
-    build(&b, "snappy", schema);
-    refuses(&b, "codec 'snappy': only null and deflate");
-    build(&b, "null", NULL);
-    refuses(&b, "no avro.schema");
     build(&b, "null", schema);
     const size_t header_n = b.n;
     add_block(&b, 1, (int64_t)n + 1, body, n + 1);
@@ -489,6 +497,7 @@ int main(void)
         cmocka_unit_test(container_all_or_nothing),
         cmocka_unit_test(container_refuses_bad_records),
         cmocka_unit_test(container_refuses_bad_paths),
+        cmocka_unit_test(container_names_bad_metadata),
         cmocka_unit_test(container_names_what_is_wrong),
         cmocka_unit_test(container_schemas),
     };
