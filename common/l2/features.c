@@ -1,5 +1,7 @@
 #include "l2/features.h"
 
+#include <float.h>
+
 #define L5 5
 
 struct l2_top l2_top_of(const struct l2_snapshot *s)
@@ -23,8 +25,10 @@ static double sum_quantity(const struct l2_level *levels, uint32_t n)
 
 static void set_imbalance(struct l2_row *row, enum l2_column column, double bids, double asks)
 {
-    if (bids + asks > 0) /* all quantities 0: nothing rests, so nothing is balanced */
-        l2_row_set(row, column, (bids - asks) / (bids + asks));
+    const double sum = bids + asks;
+
+    if (sum > 0 && sum <= DBL_MAX) /* all quantities 0: nothing rests, so nothing is balanced */
+        l2_row_set(row, column, (bids - asks) / sum);
 }
 
 void l2_book_columns(const struct l2_snapshot *s, struct l2_row *ret_row)
@@ -32,8 +36,10 @@ void l2_book_columns(const struct l2_snapshot *s, struct l2_row *ret_row)
     const struct l2_top top = l2_top_of(s);
     struct l2_row row = {.present = 0};
 
-    l2_row_set(&row, L2_MID_PRICE, l2_mid(&top));
-    l2_row_set(&row, L2_SPREAD_BPS, l2_spread_bps(&top));
+    if (l2_mid(&top) <= DBL_MAX) { /* two prices near the end of the doubles' range have no mid */
+        l2_row_set(&row, L2_MID_PRICE, l2_mid(&top));
+        l2_row_set(&row, L2_SPREAD_BPS, l2_spread_bps(&top));
+    }
     set_imbalance(&row, L2_DEPTH_IMBALANCE_L1, top.bid_quantity, top.ask_quantity);
     if (s->bids_n >= L5 && s->asks_n >= L5)
         set_imbalance(&row, L2_DEPTH_IMBALANCE_L5, sum_quantity(s->bids, L5),

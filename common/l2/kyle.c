@@ -35,6 +35,10 @@ bool l2_kyle_slope(const struct l2_kyle *k, uint64_t samples_min, double *ret_la
 {
     if (k->n < samples_min || !k->varied)
         return false;
-    *ret_lambda = k->sxy / k->sxx;
+    const double lambda = k->sxy / k->sxx;
+
+    if (!isfinite(lambda) || !isfinite(k->sxx)) /* squares past the doubles' range, on either end */
+        return false;
+    *ret_lambda = lambda;
     return true;
 }

@@ -27,7 +27,7 @@ void l2_kyle_merge(struct l2_kyle *into, const struct l2_kyle *from);
 
 /*
  * OLS slope with intercept, quote per quote (Kyle 1985). Returns false, and leaves *ret_lambda alone, when there is
- * no slope to speak of: fewer than `samples_min` samples, or all signed volumes equal.
+ * no slope to speak of: fewer than `samples_min` samples, all signed volumes equal, or sums that no double holds.
  */
 bool l2_kyle_slope(const struct l2_kyle *k, uint64_t samples_min, double *ret_lambda);
 

@@ -1,6 +1,7 @@
 #include "l2/stream.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 static int64_t us(uint32_t seconds)
@@ -66,11 +67,12 @@ static void finish_sample(struct l2_stream *s)
 {
     if (s->sample.start_us == INT64_MIN)
         return;
-    const double mid = l2_mid(&s->top);
+    const double mid = l2_mid(&s->top), volume = s->sample.signed_volume_quote;
+    const double dmid = mid - s->sample_mid;
 
-    if (!s->sample.left_out && s->has_sample_mid)
-        l2_window_add_sample(&s->window, s->sample.start_us, s->sample.signed_volume_quote,
-                             mid - s->sample_mid);
+    /* each number of a book is finite; their sums need not be */
+    if (!s->sample.left_out && s->has_sample_mid && isfinite(volume) && isfinite(dmid))
+        l2_window_add_sample(&s->window, s->sample.start_us, volume, dmid);
     s->sample_mid = mid;
     s->has_sample_mid = true;
     s->sample.start_us = INT64_MIN;
@@ -162,7 +164,8 @@ void l2_stream_close(struct l2_stream *s, const struct l2_params *params, struct
         bar.row = s->book;
     /* whole numbers, so that a window at exactly the limit is judged exactly */
     if (gap_us * 100 <= window_us * (100 - params->coverage_pct)) {
-        l2_row_set(&bar.row, L2_OFI, sums.ofi);
+        if (isfinite(sums.ofi))
+            l2_row_set(&bar.row, L2_OFI, sums.ofi);
         if (l2_kyle_slope(&sums.kyle, params->samples_min, &lambda))
             l2_row_set(&bar.row, L2_KYLE_LAMBDA, lambda);
     }
