@@ -4,7 +4,6 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 DEPS=$ROOT/.deps
 VENV=$DEPS/venv
 VAR=$ROOT/var
-export PKG_CONFIG_PATH="$DEPS/librdkafka/lib/pkgconfig${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH}"
 
 say() { printf '\033[1m[l2flow]\033[0m %s\n' "$*" >&2; }
 # die CODE WHAT: codes as in sysexits(3): 64 usage, 69 something needed is not to be had, 70 ours

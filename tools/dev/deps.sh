@@ -10,7 +10,7 @@ set -euo pipefail
 # g++ only because librdkafka's configure asks for one
 BUILD_PACKAGES=(gcc g++ make cmake ninja-build pkg-config python3 zlib1g-dev libssl-dev libzstd-dev libavro-dev
     libjansson-dev libmicrohttpd-dev libcmocka-dev ca-certificates)
-TEST_PACKAGES=(clang-19 libclang-rt-19-dev kcat git)
+TEST_PACKAGES=(clang-19 libclang-rt-19-dev kcat git shellcheck)
 
 have_package() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
@@ -33,7 +33,7 @@ need_packages() {
     local wanted missing=() part p
     wanted=$(for part in "$@"; do packages_of "$part"; done)
     if ! command -v dpkg-query >/dev/null; then
-        say "this is no Debian; if something is missing below, install the like of:" $wanted
+        say "this is no Debian; if something is missing below, install the like of: ${wanted//$'\n'/ }"
         return
     fi
     for p in $(sort -u <<<"$wanted"); do have_package "$p" || missing+=("$p"); done

@@ -109,13 +109,13 @@ int main(void)
 }
 C
     local flags
-    read -ra flags <<<"$(pkg-config --cflags --libs rdkafka-static)"
+    read -ra flags <<<"$(PKG_CONFIG_PATH=$PREFIX/lib/pkgconfig pkg-config --cflags --libs rdkafka-static)"
     cc -o "$WORK/proof" "$WORK/proof.c" "${flags[@]}" && "$WORK/proof"
 }
 
 [ "$(cat "$STAMP" 2>/dev/null)" = "$WANT" ] && exit 0
 for module in rdkafka-static rdkafka; do
-    if PKG_CONFIG_PATH='' pkg-config --exists "$module >= $VERSION"; then
+    if pkg-config --exists "$module >= $VERSION"; then
         say "librdkafka: the system's $module $(pkg-config --modversion "$module")"
         exit 0
     fi

@@ -1,0 +1,56 @@
+"""./run as a newcomer meets it: help, wrong words, completion; and shellcheck over every script.
+
+Seen to fail: with the last case of ./run gone, with a label missing from test.sh's check, with an unquoted variable planted.
+"""
+
+import pathlib
+import subprocess
+import unittest
+
+import rules
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COMMANDS = "demo test build up down status deps fuzz soak bench format completion".split()
+
+
+def run(*words):
+    return subprocess.run(["./run", *words], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                          check=False, timeout=60)
+
+
+class Run(unittest.TestCase):
+    def test_help_names_every_command(self):
+        for words in ([], ["--help"]):
+            done = run(*words)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            for command in COMMANDS:
+                self.assertRegex(done.stdout, rf"\b{command}\b")
+
+    def test_wrong_words_are_usage_errors(self):
+        for words in (["nonsense"], ["test", "nonsense"], ["test", "unit", "nonsense"], ["build", "nonsense"],
+                      ["deps", "nonsense"], ["completion", "zsh"]):
+            done = run(*words)
+            self.assertEqual(done.returncode, 64, words)
+            self.assertRegex(done.stderr, "^run: ")
+            self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+
+    def complete(self, *words):
+        script = f"source <(./run completion bash); COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; " \
+                 "_l2flow_run; echo ${COMPREPLY[@]}"
+        return subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+
+    def test_completion(self):
+        self.assertEqual(sorted(self.complete("./run", "''")), sorted(COMMANDS + ["--help"]))
+        self.assertEqual(self.complete("./run", "test", "con"), ["contract"])
+
+    def test_scripts(self):
+        scripts = [path for path in rules.tracked(ROOT)
+                   if path.endswith((".sh", ".bash")) or (ROOT / path).read_bytes().startswith(b"#!/usr/bin/env bash")]
+        self.assertIn(".ci/run", scripts)
+        done = subprocess.run(["shellcheck", "-S", "warning", "-e", "SC2034", "-x", "-P", ".", *scripts], cwd=ROOT,
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
