@@ -116,6 +116,9 @@ struct bus_output {
     unsigned headers_n;
 };
 
+/* What an output takes of the room: its key, its value, its headers' names and values, and at most this beside them. */
+#define BUS_OUTPUT_OVERHEAD 96
+#define BUS_HEADER_OVERHEAD 16 /* for each header */
 /* Bytes that bus_send may still take: the caller polls no further while one event's worst case does not fit. */
 size_t bus_room(const struct bus *bus);
 /* Copies the output into the open buffer. Nothing is sent before bus_commit. Asserts that it fits. */

@@ -1,0 +1,340 @@
+#include "bus/client.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define API_KEY_END_TXN 26
+
+#define LEVEL_ERROR 3 /* syslog's */
+#define LEVEL_NOTICE 5
+
+/* What librdkafka's own defaults get wrong for us; a caller may say otherwise. */
+static const struct client_row common_defaults[] = {
+    {"client.id", "l2flow"},
+    {"enable.metrics.push", "false"}, /* librdkafka #5577 */
+    {"reconnect.backoff.ms", "50"},
+    {"reconnect.backoff.max.ms", "1000"}, /* 10 s would be most of an outage */
+    {"retry.backoff.ms", "50"},
+    {"retry.backoff.max.ms", "500"},
+    {"socket.nagle.disable", "true"},
+    {"socket.keepalive.enable", "true"},
+    {NULL, NULL},
+};
+
+void client_init(struct client *client, bus_log_fn log, void *log_user)
+{
+    memset(client, 0, sizeof *client);
+    client->log = log;
+    client->log_user = log_user;
+    (void)pthread_mutex_init(&client->lock, NULL);
+}
+
+void client_free(struct client *client)
+{
+    (void)pthread_mutex_destroy(&client->lock);
+}
+
+void client_log(const struct client *client, int level, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    if (client->log == NULL)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    client->log(client->log_user, level, text);
+}
+
+bool client_connected(const struct client *client)
+{
+    return atomic_load_explicit(&client->brokers_up, memory_order_relaxed) != 0;
+}
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    const struct client *client = rd_kafka_opaque(rk);
+
+    /* Settings are shared by consumers and producers, so each meets keys of the other. */
+    if (client == NULL || strcmp(facility, "CONFWARN") == 0)
+        return;
+    client_log(client, level, "librdkafka %s: %s", facility, text);
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    struct client *client = opaque;
+
+    (void)rk;
+    if (code == RD_KAFKA_RESP_ERR__FATAL) {
+        atomic_store(&client->fatal, true);
+        return;
+    }
+    (void)pthread_mutex_lock(&client->lock);
+    /* "all brokers down" says less than what came before it. */
+    if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
+        client->error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        client->error = (rd_kafka_resp_err_t)code;
+        (void)snprintf(client->error_text, sizeof client->error_text, "%s", reason);
+    }
+    (void)pthread_mutex_unlock(&client->lock);
+    client_log(client, LEVEL_NOTICE, "kafka: %s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)code),
+               reason);
+}
+
+static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker_id, const char *protocol,
+                                           const char *name, int port, const char *state,
+                                           void *opaque)
+{
+    struct client *client = opaque;
+
+    (void)rk, (void)protocol, (void)name, (void)port;
+    if (broker_id >= 0) {
+        const unsigned long long bit = 1ULL << (broker_id % 64);
+
+        if (strcmp(state, "UP") == 0)
+            (void)atomic_fetch_or(&client->brokers_up, bit);
+        else
+            (void)atomic_fetch_and(&client->brokers_up, ~bit);
+    }
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/*
+ * librdkafka repeats an EndTxn whose answer is lost; the first may then still reach the broker,
+ * after the next transaction began (there is no KIP-890 in librdkafka), and end that one. The
+ * worker watches these counters.
+ */
+static rd_kafka_resp_err_t on_sent(rd_kafka_t *rk, int sockfd, const char *broker,
+                                   int32_t broker_id, int16_t api_key, int16_t api_version,
+                                   int32_t correlation_id, size_t size, void *opaque)
+{
+    struct client *client = opaque;
+
+    (void)rk, (void)sockfd, (void)broker, (void)broker_id, (void)api_version, (void)correlation_id,
+        (void)size;
+    if (api_key == API_KEY_END_TXN)
+        (void)atomic_fetch_add(&client->end_txn_sent, 1);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_received(rd_kafka_t *rk, int sockfd, const char *broker,
+                                       int32_t broker_id, int16_t api_key, int16_t api_version,
+                                       int32_t correlation_id, size_t size, int64_t rtt,
+                                       rd_kafka_resp_err_t code, void *opaque)
+{
+    struct client *client = opaque;
+
+    (void)rk, (void)sockfd, (void)broker, (void)broker_id, (void)api_version, (void)correlation_id,
+        (void)size;
+    (void)rtt;
+    if (api_key == API_KEY_END_TXN && code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        (void)atomic_fetch_add(&client->end_txn_lost, 1);
+    return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_resp_err_t on_new(rd_kafka_t *rk, const rd_kafka_conf_t *conf, void *opaque,
+                                  char *text, size_t text_size)
+{
+    (void)conf, (void)text, (void)text_size;
+    (void)rd_kafka_interceptor_add_on_broker_state_change(rk, "l2flow", on_broker_state, opaque);
+    (void)rd_kafka_interceptor_add_on_request_sent(rk, "l2flow", on_sent, opaque);
+    return rd_kafka_interceptor_add_on_response_received(rk, "l2flow", on_received, opaque);
+}
+
+static enum err_class set_row(rd_kafka_conf_t *conf, const char *key, const char *value,
+                              struct err *err)
+{
+    char text[200];
+
+    if (rd_kafka_conf_set(conf, key, value, text, sizeof text) == RD_KAFKA_CONF_OK)
+        return ERR_OK;
+    return err_set(err, ERR_REJECT, "kafka setting %s: %s: see librdkafka's CONFIGURATION.md", key,
+                   text);
+}
+
+static enum err_class set_rows(rd_kafka_conf_t *conf, const struct client_row *rows,
+                               struct err *err)
+{
+    enum err_class e = ERR_OK;
+
+    for (; e == ERR_OK && rows != NULL && rows->key != NULL; rows++)
+        if (rows->value != NULL)
+            e = set_row(conf, rows->key, rows->value, err);
+    return e;
+}
+
+static bool names_row(const struct client_row *rows, const char *key)
+{
+    for (; rows != NULL && rows->key != NULL; rows++)
+        if (strcmp(rows->key, key) == 0)
+            return true;
+    return false;
+}
+
+static enum err_class set_settings(struct client *client, rd_kafka_conf_t *conf,
+                                   const struct bus_setting *settings, unsigned settings_n,
+                                   const struct client_row *fixed, struct err *err)
+{
+    for (unsigned i = 0; i < settings_n; i++) {
+        const struct bus_setting *s = &settings[i];
+
+        if (names_row(fixed, s->key))
+            return err_set(
+                err, ERR_REJECT,
+                "kafka setting %s: its value is fixed, exactly once depends on it: remove it",
+                s->key);
+        const enum err_class e = set_row(conf, s->key, s->value, err);
+
+        if (e != ERR_OK)
+            return e;
+        if (strcmp(s->key, "bootstrap.servers") == 0 || strcmp(s->key, "metadata.broker.list") == 0)
+            (void)snprintf(client->address, sizeof client->address, "%s", s->value);
+    }
+    if (client->address[0] == '\0')
+        return err_set(err, ERR_REJECT,
+                       "kafka setting bootstrap.servers: not set: name a broker, host:port");
+    return ERR_OK;
+}
+
+enum err_class client_conf(struct client *client, const struct bus_setting *settings,
+                           unsigned settings_n, const struct client_row *defaults,
+                           const struct client_row *fixed, rd_kafka_conf_t **ret_conf,
+                           struct err *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    enum err_class e = set_rows(conf, common_defaults, err);
+
+    if (e == ERR_OK)
+        e = set_rows(conf, defaults, err);
+    if (e == ERR_OK)
+        e = set_settings(client, conf, settings, settings_n, fixed, err);
+    if (e == ERR_OK)
+        e = set_rows(conf, fixed, err);
+    if (e != ERR_OK) {
+        rd_kafka_conf_destroy(conf);
+        return e;
+    }
+    rd_kafka_conf_set_opaque(conf, client);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    (void)rd_kafka_conf_interceptor_add_on_new(conf, "l2flow", on_new, client);
+    *ret_conf = conf;
+    return ERR_OK;
+}
+
+rd_kafka_conf_t *client_conf_dup(struct client *client, const rd_kafka_conf_t *conf)
+{
+    rd_kafka_conf_t *copy = rd_kafka_conf_dup(conf);
+
+    (void)rd_kafka_conf_interceptor_add_on_new(copy, "l2flow", on_new, client);
+    return copy;
+}
+
+enum err_class client_start(struct client *client, rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                            rd_kafka_t **ret_rk, struct err *err)
+{
+    char text[200];
+
+    atomic_store(&client->fatal, false);
+    atomic_store(&client->brokers_up, 0);
+    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
+
+    if (rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        return err_set(err, ERR_REJECT, "kafka settings: %s: see librdkafka's CONFIGURATION.md",
+                       text);
+    }
+    client->rk = rk;
+    *ret_rk = rk;
+    return ERR_OK;
+}
+
+enum err_class client_new(struct client *client, rd_kafka_type_t type,
+                          const struct bus_setting *settings, unsigned settings_n,
+                          const struct client_row *defaults, const struct client_row *fixed,
+                          rd_kafka_t **ret_rk, struct err *err)
+{
+    rd_kafka_conf_t *conf;
+    const enum err_class e = client_conf(client, settings, settings_n, defaults, fixed, &conf, err);
+
+    return e == ERR_OK ? client_start(client, type, conf, ret_rk, err) : e;
+}
+
+enum err_class client_class(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        return ERR_OK;
+    case RD_KAFKA_RESP_ERR__TRANSPORT:
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__TIMED_OUT_QUEUE:
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR__RESOLVE:
+    case RD_KAFKA_RESP_ERR__WAIT_COORD:
+    case RD_KAFKA_RESP_ERR__WAIT_CACHE:
+    case RD_KAFKA_RESP_ERR__QUEUE_FULL:
+    case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+    case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
+    case RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS:
+    case RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE:
+    case RD_KAFKA_RESP_ERR_NOT_COORDINATOR:
+    case RD_KAFKA_RESP_ERR_NOT_CONTROLLER:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+    case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+    case RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS:
+    case RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT:
+    case RD_KAFKA_RESP_ERR_NETWORK_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
+        return ERR_RETRY;
+    case RD_KAFKA_RESP_ERR__FATAL:
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR__DESTROY:
+    case RD_KAFKA_RESP_ERR__STATE:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+        return ERR_FATAL;
+    default:
+        return ERR_REJECT;
+    }
+}
+
+enum err_class client_err(struct client *client, struct err *err, const char *what,
+                          rd_kafka_resp_err_t code, const char *text)
+{
+    const enum err_class class = client_class(code);
+
+    if (client->rk != NULL)
+        (void)rd_kafka_poll(client->rk, 0); /* on_error, for the reason behind a time-out */
+    if (class == ERR_RETRY) {
+        (void)pthread_mutex_lock(&client->lock);
+        const bool refused = client->error == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
+                             client->error == RD_KAFKA_RESP_ERR__SSL ||
+                             client->error == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED;
+        const bool told = client->error_text[0] != '\0' && !client_connected(client);
+
+        (void)err_set(err, refused ? ERR_REJECT : ERR_RETRY, "%s: %s: %.100s: %s", what,
+                      client->address, told ? client->error_text : text,
+                      refused ? "check the client's login and certificates"
+                              : "is the broker up and the address right?");
+        (void)pthread_mutex_unlock(&client->lock);
+        return err->class;
+    }
+    return err_set(err, class, "%s: %s: %s", what, client->address, text);
+}
+
+enum err_class client_fatal(struct client *client, rd_kafka_t *rk, const char *what,
+                            struct err *err)
+{
+    char text[200] = "";
+    const rd_kafka_resp_err_t code = rd_kafka_fatal_error(rk, text, sizeof text);
+
+    client_log(client, LEVEL_ERROR, "kafka: fatal: %s: %s", rd_kafka_err2name(code), text);
+    return err_set(err, ERR_FATAL, "%s: %s: %s: restart", what, rd_kafka_err2name(code), text);
+}

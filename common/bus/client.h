@@ -1,0 +1,76 @@
+/* client.h: what every librdkafka handle of ours has: settings, log, last error, connection state.
+ * Private to common/bus. */
+#ifndef BUS_CLIENT_H
+#define BUS_CLIENT_H
+
+#include "bus/bus.h"
+
+#include <librdkafka/rdkafka.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define CLIENT_ADDRESS_BYTES_MAX 128
+#define CLIENT_TEXT_BYTES_MAX 160
+
+/* Outlives its handle; its address must not change. Callbacks run on librdkafka's threads. */
+struct client {
+    bus_log_fn log;
+    void *log_user;
+    void *owner;    /* of the rebalance callback */
+    rd_kafka_t
+        *rk; /* to serve error callbacks from client_err; NULL once its queue hands out records */
+    char address[CLIENT_ADDRESS_BYTES_MAX];
+    pthread_mutex_t lock; /* of the two below */
+    rd_kafka_resp_err_t error;
+    char error_text[CLIENT_TEXT_BYTES_MAX]; /* the newest connection or authentication error */
+    atomic_bool fatal; /* librdkafka raised a fatal error: rd_kafka_fatal_error tells it */
+    atomic_ullong brokers_up; /* bit (broker id mod 64): connected and usable */
+    atomic_uint end_txn_sent; /* EndTxn requests that went out … */
+    atomic_uint end_txn_lost; /* … and those whose answer never came */
+};
+
+struct client_row {
+    const char *key;
+    const char *value; /* NULL: nobody may set it (an alias of a fixed key) */
+};
+
+/*
+ * A configuration from defaults (overridden by settings) and fixed rows (a setting that names one
+ * is ERR_REJECT). Fills client. Row tables end with a NULL key. The caller hands the result to
+ * rd_kafka_new or destroys it.
+ */
+enum err_class client_conf(struct client *client, const struct bus_setting *settings,
+                           unsigned settings_n, const struct client_row *defaults,
+                           const struct client_row *fixed, rd_kafka_conf_t **ret_conf,
+                           struct err *err) MUST_CHECK;
+/* client_conf and rd_kafka_new, for handles without callbacks of their own. */
+enum err_class client_new(struct client *client, rd_kafka_type_t type,
+                          const struct bus_setting *settings, unsigned settings_n,
+                          const struct client_row *defaults, const struct client_row *fixed,
+                          rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;
+/* Consumes conf. */
+enum err_class client_start(struct client *client, rd_kafka_type_t type, rd_kafka_conf_t *conf,
+                            rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;
+/* Another one like conf, as rd_kafka_new consumes them; rd_kafka_conf_dup forgets interceptors. */
+rd_kafka_conf_t *client_conf_dup(struct client *client, const rd_kafka_conf_t *conf);
+void client_init(struct client *client, bus_log_fn log, void *log_user);
+void client_free(struct client *client);
+
+void client_log(const struct client *client, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool client_connected(const struct client *client);
+
+/* RETRY: time or the broker's return may help; REJECT: the request or a right is at fault; FATAL:
+ * this handle is done. */
+enum err_class client_class(rd_kafka_resp_err_t code);
+/*
+ * err from a code and text, "what: ADDRESS: text". When the broker is out of reach the last
+ * connection error is told too; a refused login or certificate is ERR_REJECT then, not ERR_RETRY.
+ */
+enum err_class client_err(struct client *client, struct err *err, const char *what,
+                          rd_kafka_resp_err_t code, const char *text);
+/* The handle's fatal error as ERR_FATAL. */
+enum err_class client_fatal(struct client *client, rd_kafka_t *rk, const char *what,
+                            struct err *err);
+
+#endif
