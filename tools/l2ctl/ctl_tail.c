@@ -46,19 +46,19 @@ static const char doc[] =
     "book's side in one cell "
     "(price:quantity price:quantity).\n\n"
     "Examples:\n"
-    "  l2ctl tail l2.features                         all that is there, then end\n"
-    "  l2ctl tail l2.features --symbol BTCUSDT -f     what comes from now on\n"
+    "  l2ctl tail l2.features                   all that is there, then end\n"
+    "  l2ctl tail l2.features -f --symbol BTCUSDT  what comes from now on\n"
     "  l2ctl tail l2.bars --from start -f -o json | jq .coverage\n"
-    "  l2ctl tail l2.dlq                              dead letters: reason, origin, bytes\n"
+    "  l2ctl tail l2.dlq                        dead letters: reason, origin, bytes\n"
     "  l2ctl tail l2.snapshots --partition 3 --from 120000 --limit 5\n"
     "  l2ctl tail l2_bars.avro -o csv > bars.csv\n\n" CTL_EXITS_HELP
     " Ctrl-C is the end of --follow: 0.";
 
-enum { KEY_SYMBOL = 's', KEY_FROM = 256, KEY_PARTITION };
+enum { KEY_FROM = 256, KEY_PARTITION };
 
 static const struct argp_option options[] = {
     {"output", 'o', "FORMAT", 0, "table (default), json or csv", 1},
-    {"symbol", KEY_SYMBOL, "S", 0, "only this symbol", 1},
+    {"symbol", 's', "S", 0, "only this symbol", 1},
     {"from", KEY_FROM, "start|end|OFFSET", 0,
      "where to begin, in each partition (in a file: the record's number); default start, with "
      "--follow end",
@@ -93,7 +93,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 'o':
         a->format = format_of(state, arg);
         return 0;
-    case KEY_SYMBOL:
+    case 's':
         a->symbol = arg;
         return 0;
     case KEY_FROM:

@@ -235,11 +235,22 @@ static void print_json(const struct state *s, const struct ctl_cluster *cluster)
     json_decref(all);
 }
 
+/* For a log or an alert: a line each. */
+static void print_lines(const struct state *s)
+{
+    char text[320];
+
+    for (unsigned i = 0; i < s->diffs.n; i++)
+        printf("%s\n", topics_diff_text(&s->wanted, &s->diffs.items[i], text, sizeof text));
+}
+
 static void print_state(const struct topics_args *args, const struct state *s,
                         const struct ctl_cluster *cluster)
 {
     if (args->is_json)
         print_json(s, cluster);
+    else if (args->action == CHECK && s->diffs.n > 0)
+        print_lines(s);
     else
         print_table(s);
 }

@@ -20,9 +20,9 @@ const struct ctl_command ctl_commands[] = {
 static const char doc[] =
     "Operate l2flow from a terminal.\v"
     "Examples:\n"
-    "  l2ctl topics plan                           what would change on 127.0.0.1:9092\n"
+    "  l2ctl topics plan                      what would change on 127.0.0.1:9092\n"
     "  l2ctl topics apply --partitions 6\n"
-    "  l2ctl tail l2.features --symbol BTCUSDT -f  new records, as they come\n"
+    "  l2ctl tail l2.features -f -s BTCUSDT   new records, as they come\n"
     "  l2ctl tail l2_bars.avro -o csv\n"
     "  source <(l2ctl completion bash)\n\n"
     "'l2ctl COMMAND --help' tells more.\n\n" CTL_EXITS_HELP;
@@ -75,7 +75,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         state->next = state->argc;
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_state_help(state, stderr, ARGP_HELP_STD_ERR);
+        argp_state_help(state, stderr, ARGP_HELP_SHORT_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC);
         return EINVAL;
     default:
         return ARGP_ERR_UNKNOWN;
