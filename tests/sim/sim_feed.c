@@ -131,13 +131,13 @@ void feed_make(struct feed *f, struct sim_rng *rng, unsigned records, int64_t st
         struct source *s = &sources[symbol];
         now_us += (int64_t)sim_below(rng, 800) * 1000;
         if (sim_once_in(rng, 400))
-            now_us += (int64_t)sim_below(rng, 600) * L2_US_PER_S;
+            now_us += (int64_t)sim_below(rng, 600) * (sim_once_in(rng, 4) ? 10 : 1) * L2_US_PER_S;
         if (now_us < s->silent_until_us)
             continue;
         if (sim_once_in(rng, 150))
             s->silent_until_us = now_us + (int64_t)sim_below(rng, 400) * L2_US_PER_S;
-        if (sim_once_in(rng, 400)) /* longer than symbol_ttl, by the exchange's clock */
-            s->skew_us += (int64_t)sim_below(rng, 3) * 1500 * L2_US_PER_S;
+        if (sim_once_in(rng, 250)) /* longer than symbol_ttl, by the exchange's clock */
+            s->skew_us += (int64_t)sim_below(rng, 3) * 2500 * L2_US_PER_S;
         s->event_us = now_us + s->skew_us - (int64_t)sim_below(rng, 1500) * 100;
         add(f, symbol, s, now_us, rng, offsets);
     }

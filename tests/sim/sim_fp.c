@@ -197,7 +197,7 @@ static void store(const struct output *o)
     const struct fp_action *a = &o->action;
 
     b->log[p].v[b->log[p].n++] = *o;
-    CHECK(sim.inflight_has[p], "an output for a partition without a position");
+    CHECK(sim.inflight_has[p], "kind %d symbol %u bar %" PRId64 " from offset %" PRId64 ": a partition without a position", o->kind, o->symbol, a->bar.bar_time_us, a->source_offset);
     if (o->kind != OUT_BAR)
         return;
     b->bars[p][b->bars_n[p]++] = (struct topic_bar){
@@ -445,8 +445,8 @@ static void compare_one(const struct output *a, const struct output *b)
           "symbol %u: row of bar %" PRId64, a->symbol, time);
     CHECK(x->bar.snapshots == y->bar.snapshots && x->bar.gaps == y->bar.gaps, "symbol %u: counts of bar %" PRId64 ": %" PRIu64 " %" PRIu64 " against %" PRIu64 " %" PRIu64,
           a->symbol, time, x->bar.snapshots, x->bar.gaps, y->bar.snapshots, y->bar.gaps);
-    CHECK(memcmp(&x->bar.coverage, &y->bar.coverage, sizeof x->bar.coverage) == 0, "symbol %u: coverage of bar %" PRId64,
-          a->symbol, time);
+    CHECK(memcmp(&x->bar.coverage, &y->bar.coverage, sizeof x->bar.coverage) == 0, "symbol %u: coverage of bar %" PRId64 ": %.9f against %.9f, last %" PRId64 " source %" PRId64,
+          a->symbol, time, x->bar.coverage, y->bar.coverage, x->bar.resume.last_event_us, x->source_offset);
     CHECK(memcmp(&x->bar.resume, &y->bar.resume, sizeof x->bar.resume) == 0, "symbol %u: resume of bar %" PRId64, a->symbol, time);
     CHECK(a->sketch_hash == b->sketch_hash, "symbol %u: sketch of bar %" PRId64, a->symbol, time);
 }

@@ -135,6 +135,15 @@ static int64_t first_snapshot(const struct fp_core *c, const struct fp_symbol *s
     return INT64_MAX;
 }
 
+/* The bar at whose close the fold of a symbol begins, given its open bar; NULL: at its first snapshot, or its rebirth. */
+static const struct l2_past_bar *checkpoint_of(const struct fp_core *c, const struct fp_symbol *s,
+                                               int64_t open_us)
+{
+    const int64_t time_us = open_us - (c->boundary_bars + 1) * c->bar_us;
+
+    return time_us < s->born_us ? NULL : l2_past_find(&s->past, time_us);
+}
+
 static int64_t first_bar(const struct fp_core *c, const struct fp_symbol *s)
 {
     const int64_t oldest_us = s->stream.started ? s->stream.bar_time_us - c->kept_bars * c->bar_us : INT64_MAX;
@@ -148,6 +157,9 @@ static int64_t first_bar(const struct fp_core *c, const struct fp_symbol *s)
         if (needed && bar->bars_offset < least)
             least = bar->bars_offset;
     }
+    if (s->born_us != INT64_MIN && s->born_bars_offset < least &&
+        checkpoint_of(c, s, s->stream.bar_time_us) == NULL)
+        least = s->born_bars_offset;
     return least;
 }
 
@@ -190,7 +202,7 @@ static void emit_feature(const struct fp_core *c, const struct fp_symbol *s,
     a->source_offset = bar->source_offset;
     a->bar_time_us = bar->bar.bar_time_us;
     a->source_bar_time_us = source_us;
-    if (source != NULL) {
+    if (source != NULL && source_us >= s->born_us) {
         a->row = source->row;
         a->has_last_event = true;
         a->last_event_us = source->resume.last_event_us;
@@ -241,10 +253,20 @@ static void close_bar(struct fp_core *c, struct fp_symbol *s, bool by_clock, int
 }
 
 /* No bar of a symbol is closed later than symbol_ttl after its last snapshot. */
-static bool is_past_ttl(const struct fp_core *c, const struct fp_symbol *s)
+static bool is_past_ttl(const struct fp_core *c, int64_t bar_time_us, const struct l2_resume *last)
 {
-    return s->stream.bar_time_us + c->bar_us - s->stream.last.last_event_us >
-           c->params.l2.symbol_ttl_s * L2_US_PER_S;
+    return bar_time_us + c->bar_us - last->last_event_us > c->params.l2.symbol_ttl_s * L2_US_PER_S;
+}
+
+/* `bar` is the last one of a symbol's life, if it is past symbol_ttl. */
+static void note_birth(const struct fp_core *c, struct fp_symbol *s, const struct l2_past_bar *bar)
+{
+    if (bar == NULL || bar->bar_time_us < s->born_us ||
+        !is_past_ttl(c, bar->bar_time_us + c->bar_us, &bar->resume))
+        return;
+    s->born_us = bar->bar_time_us + c->bar_us;
+    s->born_offset = bar->source_offset;
+    s->born_bars_offset = bar->bars_offset;
 }
 
 /*
@@ -253,12 +275,13 @@ static bool is_past_ttl(const struct fp_core *c, const struct fp_symbol *s)
  */
 static bool retire_past_ttl(struct fp_core *c, struct fp_symbol *s, struct fp_update *u)
 {
-    if (!is_past_ttl(c, s))
+    if (!is_past_ttl(c, s->stream.bar_time_us, &s->stream.last))
         return false;
     if (u != NULL) {
         act(u, FP_RETIRED, s)->last_event_us = s->stream.last.last_event_us;
         c->stats.retired++;
     }
+    note_birth(c, s, l2_past_find(&s->past, s->stream.bar_time_us - c->bar_us));
     l2_stream_init(&s->stream, &c->params.l2, s->stream.window.minutes);
     s->retired = true;
     s->open_anchor = -1;
@@ -448,6 +471,7 @@ static void on_past_bar(struct fp_core *c, const struct fp_event *e)
         return;
     *place = *bar;
     place->anchor_offset = -1;
+    note_birth(c, s, bar);
     if (bar->bar_time_us > s->emitted_us)
         s->emitted_us = bar->bar_time_us;
 }
@@ -457,19 +481,22 @@ static void start_symbol(struct fp_core *c, struct fp_symbol *s)
 {
     const int64_t open_us = s->emitted_us + c->bar_us;
     const struct l2_past_bar *newest = l2_past_find(&s->past, s->emitted_us);
-    const int64_t boundary_us = open_us - c->boundary_bars * c->bar_us;
-    const struct l2_past_bar *checkpoint = l2_past_find(&s->past, boundary_us - c->bar_us);
+    const struct l2_past_bar *checkpoint = checkpoint_of(c, s, open_us);
 
     assert(newest != NULL);
-    if (open_us + c->bar_us - newest->resume.last_event_us > c->params.l2.symbol_ttl_s * L2_US_PER_S) {
+    if (is_past_ttl(c, open_us, &newest->resume)) {
         s->retired = true; /* when its newest bar had closed */
         s->skip_below = newest->source_offset;
+        s->last_offset = newest->source_offset - 1; /* its last record stands no later */
         note_dependence(c, s);
         return;
     }
-    if (checkpoint == NULL)
-        return; /* a young symbol: its first snapshot is among those that are folded */
-    l2_stream_resume(&s->stream, &c->params.l2, &checkpoint->resume, boundary_us);
+    if (checkpoint == NULL) { /* a young symbol: its first snapshot is among those that are folded */
+        if (s->born_us != INT64_MIN)
+            s->skip_below = s->born_offset;
+        return;
+    }
+    l2_stream_resume(&s->stream, &c->params.l2, &checkpoint->resume, checkpoint->bar_time_us + c->bar_us);
     s->skip_below = checkpoint->source_offset;
 }
 
@@ -574,8 +601,11 @@ static bool wants_to_ask(const struct fp_core *c, const struct partition *p, int
              now_us - p->asked_us > ASK_AGAIN_FACTOR * c->params.close_grace_us));
 }
 
-/* Forgets the retired symbols whose records no restart will fold again. */
-static void release_retired(struct fp_core *c)
+/*
+ * Forgets the retired symbols whose records no restart will fold again, once a further symbol_ttl has passed on their own clock: what
+ * begins them anew before that may still lie in a bar that was emitted, and must not emit it twice.
+ */
+static void release_retired(struct fp_core *c, int64_t now_us)
 {
     int32_t partition = -1;
     int64_t from = 0;
@@ -584,13 +614,17 @@ static void release_retired(struct fp_core *c)
         struct fp_symbol *s = &c->symbols.symbols[i];
         if (s->name_n == 0 || !s->retired)
             continue;
-        if (c->partitions[s->partition].restoring)
+        const struct l2_past_bar *newest = l2_past_find(&s->past, s->emitted_us);
+        assert(newest != NULL);
+        const int64_t idle_us = newest->resume.last_event_us + (now_us - newest->resume.last_kafka_us);
+        if (c->partitions[s->partition].restoring ||
+            idle_us < s->emitted_us + c->bar_us + c->params.l2.symbol_ttl_s * L2_US_PER_S)
             continue;
         if (s->partition != partition) {
             partition = s->partition;
             from = fp_core_position(c, partition).snapshots_from;
         }
-        if (from > s->last_offset && from >= s->skip_below)
+        if (from > s->last_offset)
             fp_symbols_remove(&c->symbols, s);
     }
 }
@@ -607,7 +641,7 @@ static void on_tick(struct fp_core *c, const struct fp_event *e)
         if (is_idle_past_bar(c, s, e->now_us))
             c->wanted[s->partition] = true;
     }
-    release_retired(c);
+    release_retired(c, e->now_us);
     c->work.kind = WORK_ASK;
 }
 
@@ -669,6 +703,8 @@ static void on_delivered(struct fp_core *c, const struct fp_event *e)
     struct l2_past_bar *bar = l2_past_find(&s->past, bar_time_us);
     if (bar != NULL && e->offset >= bar->bars_offset)
         bar->bars_offset = e->offset;
+    if (bar_time_us + c->bar_us == s->born_us && e->offset >= s->born_bars_offset)
+        s->born_bars_offset = e->offset;
     note_dependence(c, s);
 }
 

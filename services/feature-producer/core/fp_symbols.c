@@ -106,6 +106,7 @@ struct fp_symbol *fp_symbols_add(struct fp_symbols *t, int32_t partition, struct
     l2_past_reset(&s->past);
     l2_stream_init(&s->stream, params, &t->minutes[(size_t)place * t->minutes_n]);
     s->emitted_us = INT64_MIN;
+    s->born_us = INT64_MIN;
     s->last_offset = -1;
     s->open_anchor = -1;
     s->skip_below = INT64_MIN;

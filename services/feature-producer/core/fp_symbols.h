@@ -11,6 +11,9 @@ struct fp_symbol {
     struct l2_stream stream;
     struct l2_past past;
     int64_t emitted_us;    /* bar_time of the newest bar in l2.bars; INT64_MIN: none */
+    /* A symbol that was retired and began anew: bars before born_us are of its earlier life, as are records below born_offset. */
+    int64_t born_us; /* INT64_MIN: never retired */
+    int64_t born_offset, born_bars_offset; /* source_offset of the last bar of that life, and where it stands in l2.bars */
     int64_t last_offset;   /* of the last snapshot taken; -1: not known */
     int64_t open_anchor;   /* first input offset on which the open bar depends; -1: none yet */
     int64_t skip_below;    /* restoring: records below belong to bars that are done; INT64_MIN: not restoring */
