@@ -1,6 +1,7 @@
 #include "clk/clk.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -108,18 +109,26 @@ static bool parse_decimal(const char *s, int64_t max, int64_t *ret_millionths)
     return true;
 }
 
+/* In either case, as RFC 3339 allows. */
+static bool take_letter(const char **s, char letter)
+{
+    if (toupper((unsigned char)**s) != letter)
+        return false;
+    (*s)++;
+    return true;
+}
+
 static bool parse_rfc3339(const char *s, int64_t *ret_us)
 {
     int64_t year, month, day, hour, minute, second, fraction;
 
-    if (!take_digits(&s, 4, &year) || *s++ != '-' || !take_digits(&s, 2, &month) || *s++ != '-' ||
-        !take_digits(&s, 2, &day) || (*s != 'T' && *s != 't'))
+    if (!take_digits(&s, 4, &year) || !take_letter(&s, '-') || !take_digits(&s, 2, &month) ||
+        !take_letter(&s, '-') || !take_digits(&s, 2, &day) || !take_letter(&s, 'T'))
         return false;
-    s++;
-    if (!take_digits(&s, 2, &hour) || *s++ != ':' || !take_digits(&s, 2, &minute) || *s++ != ':' ||
-        !take_digits(&s, 2, &second) || !take_fraction(&s, &fraction))
+    if (!take_digits(&s, 2, &hour) || !take_letter(&s, ':') || !take_digits(&s, 2, &minute) ||
+        !take_letter(&s, ':') || !take_digits(&s, 2, &second) || !take_fraction(&s, &fraction))
         return false;
-    if ((*s != 'Z' && *s != 'z') || s[1] != '\0')
+    if (!take_letter(&s, 'Z') || *s != '\0')
         return false;
     if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) ||
         hour > 23 || minute > 59 || second > 59)

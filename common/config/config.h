@@ -13,7 +13,7 @@
 #define CONFIG_PAIRS_MAX 64 /* of all families together */
 #define CONFIG_KEY_BYTES_MAX 128
 #define CONFIG_VALUE_BYTES_MAX 4096 /* of a value, and of a secret */
-#define CONFIG_FILE_BYTES_MAX (64 * 1024)
+#define CONFIG_FILE_BYTES_MAX 65536
 
 enum config_type {
     CONFIG_UINT,   /* decimal, within [min, max] */

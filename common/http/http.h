@@ -11,8 +11,8 @@
 struct http_server;
 
 #define HTTP_CONNECTIONS_MAX 16
-#define HTTP_REQUEST_BYTES_MAX (8 * 1024) /* request line and headers */
-#define HTTP_BODY_BYTES_MAX (4 * 1024 * 1024)
+#define HTTP_REQUEST_BYTES_MAX 8192 /* request line and headers */
+#define HTTP_BODY_BYTES_MAX 4194304
 #define HTTP_CONNECTION_S_MAX 10 /* from accept to close, however busy the client looks */
 
 /*

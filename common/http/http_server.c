@@ -85,17 +85,23 @@ static bool parse_address(const char *text, union address *ret_address, socklen_
     return true;
 }
 
-enum err_class http_address_check(const char *address, struct err *err)
+static enum err_class take_address(const char *address, union address *ret_address,
+                                   socklen_t *ret_size, struct err *err)
 {
-    union address parsed;
-    socklen_t size;
-
-    if (!parse_address(address, &parsed, &size))
+    if (!parse_address(address, ret_address, ret_size))
         return err_set(
             err, ERR_REJECT,
             "listen = '%.64s': is not an address: give one as 127.0.0.1:9101 or [::1]:9101",
             address);
     return ERR_OK;
+}
+
+enum err_class http_address_check(const char *address, struct err *err)
+{
+    union address parsed;
+    socklen_t size;
+
+    return take_address(address, &parsed, &size, err);
 }
 
 static enum err_class socket_failed(const char *address, struct err *err)
@@ -120,14 +126,13 @@ static enum err_class socket_failed(const char *address, struct err *err)
 static enum err_class open_socket(const char *address, int *ret_fd, uint16_t *ret_port,
                                   struct err *err)
 {
-    union address bound;
-    socklen_t size;
+    union address bound = {0};
+    socklen_t size = 0;
     const int yes = 1;
-    const enum err_class e = http_address_check(address, err);
+    const enum err_class e = take_address(address, &bound, &size, err);
 
     if (e != ERR_OK)
         return e;
-    (void)parse_address(address, &bound, &size);
     const int fd = socket(bound.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     if (fd < 0)

@@ -71,11 +71,12 @@ static size_t utf8_length(const unsigned char *s)
  * length in the input. */
 static size_t escape_unit(const unsigned char *s, char *unit, size_t unit_size, size_t *ret_n)
 {
+    static const char replacement[] = {'\xEF', '\xBF', '\xBD'};
     const size_t n = utf8_length(s);
 
     if (n == 0) {
-        memcpy(unit, "\xEF\xBF\xBD", 3);
-        *ret_n = 3;
+        memcpy(unit, replacement, sizeof replacement);
+        *ret_n = sizeof replacement;
         return 1;
     }
     if (*s == '"' || *s == '\\') {

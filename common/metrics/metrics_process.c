@@ -15,15 +15,13 @@
 #define FDS_MAX (1 << 20) /* a listing longer than this is not counted to its end */
 
 /* /proc/self/stat's fields (proc(5)), counted from the state, which is field 3. */
-enum {
-    STAT_UTIME = 14 - 3,
-    STAT_STIME = 15 - 3,
-    STAT_THREADS = 20 - 3,
-    STAT_START = 22 - 3,
-    STAT_VSIZE = 23 - 3,
-    STAT_RSS = 24 - 3,
-    STAT_FIELDS
-};
+#define STAT_UTIME (14 - 3)
+#define STAT_STIME (15 - 3)
+#define STAT_THREADS (20 - 3)
+#define STAT_START (22 - 3)
+#define STAT_VSIZE (23 - 3)
+#define STAT_RSS (24 - 3)
+#define STAT_FIELDS (STAT_RSS + 1)
 
 static bool read_text(const char *path, char *text, size_t size)
 {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define TURNS 20000
+#define DAY_US (86400 * CLK_US_PER_S)
 
 static uint64_t random_state = 88172645463325252u; /* xorshift64: the same every run */
 
@@ -68,8 +69,7 @@ static void clk_maps_exactly(void **state)
     for (int turn = 0; turn < TURNS; turn++) {
         int64_t real_start, virtual_start, millionths;
         struct clk *clk = random_clock(&real_start, &virtual_start, &millionths);
-        const int64_t elapsed =
-            random_between(-400 * 86400 * CLK_US_PER_S, 400 * 86400 * CLK_US_PER_S);
+        const int64_t elapsed = random_between(-400 * DAY_US, 400 * DAY_US);
         const __int128 scaled =
             (__int128)(clk_to_virtual_us(clk, real_start + elapsed) - virtual_start) * 1000000;
         const __int128 exact = (__int128)elapsed * millionths;

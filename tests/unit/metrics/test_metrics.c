@@ -6,6 +6,7 @@
 
 #include "metrics/metrics.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <math.h>
@@ -48,6 +49,7 @@ static double number_after(const char *text, const char *start)
 
     if (line == NULL)
         fail_msg("no %s in %s", start, text);
+    assert(line != NULL); /* the analyser does not know that fail_msg never returns */
     return strtod(line + strlen(start), NULL);
 }
 
