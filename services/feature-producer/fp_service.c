@@ -2,6 +2,7 @@
 #include "fp_service.h"
 
 #include "log/log.h"
+#include "topics/topics.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -14,7 +15,11 @@
 #define DRAIN_MS_MAX 5000
 #define RESTORE_WAIT_MS 10000
 #define SETTINGS_MAX 64
-#define NAME_BYTES_MAX 256
+#define NAME_BYTES_MAX 300 /* a prefix of 64 and a name of 200 at most */
+#define TOPICS_CHECK_MS 10000
+#define DLQ_MESSAGE_BYTES_MAX 1064972
+#define STRING(x) STRING_OF(x)
+#define STRING_OF(x) #x
 
 /*
  * One snapshot can close seven days of one-minute bars: 10,080 bars and features of some 400 bytes in all, whose transaction must
@@ -23,9 +28,15 @@
 #define STEP_BYTES_MAX ((size_t)8 << 20)
 #define BUFFER_BYTES_MAX ((size_t)32 << 20)
 
-enum topic { TOPIC_BARS, TOPIC_FEATURES, TOPIC_DLQ, TOPICS };
+/* The topics that it uses; outputs are the first of them, in the order of bus_options.output_topics. */
+enum output { OUTPUT_BARS, OUTPUT_FEATURES, OUTPUT_DLQ, OUTPUTS };
+static const enum topics_id topics_used[] = {TOPICS_BARS, TOPICS_FEATURES, TOPICS_DLQ, TOPICS_SNAPSHOTS,
+                                             TOPICS_HEARTBEAT};
+
+static_assert(DLQ_MESSAGE_BYTES_MAX == TOPICS_DLQ_MESSAGE_BYTES_MAX, "as the topic's own limit");
 
 enum metric {
+    M_READ,
     M_TAKEN,
     M_DUPLICATES,
     M_LATE,
@@ -46,6 +57,7 @@ enum metric {
 static const char *const closed_by_values[] = {"event", "clock", NULL};
 
 static const struct metric_row metric_rows[] = {
+    [M_READ] = {.name = "l2flow_fp_read_total", .kind = METRIC_COUNTER, .help = "input records read, good or bad"},
     [M_TAKEN] = {.name = "l2flow_fp_snapshots_total", .kind = METRIC_COUNTER, .help = "snapshots accepted"},
     [M_DUPLICATES] = {.name = "l2flow_fp_duplicates_total", .kind = METRIC_COUNTER,
                       .help = "snapshots dropped: sequence at or below the last of its epoch"},
@@ -96,6 +108,8 @@ static const struct config_row rows[] = {
     {.name = NULL},
 };
 
+static struct fp_options options_state;
+
 struct service {
     struct svc *svc;
     const struct config *config;
@@ -109,13 +123,13 @@ struct service {
     struct bus_setting settings[SETTINGS_MAX];
     unsigned settings_n;
     char schema_version[L2_SCHEMA_VERSION_BYTES_MAX];
-    char topics[TOPICS][NAME_BYTES_MAX];
-    char input_topic[NAME_BYTES_MAX], heartbeat_topic[NAME_BYTES_MAX];
+    char topics[TOPICS_N][NAME_BYTES_MAX]; /* by topics_id */
     char group_id[NAME_BYTES_MAX], transactional_id[NAME_BYTES_MAX];
     bool dirty;      /* outputs were sent since the last commit was handed over */
     bool moved;      /* records were read since then */
     int64_t committed_mono_us, beaten_mono_us;
     int64_t newest_event_us;
+    uint64_t read; /* records of this batch */
     struct bus_position positions[FP_PARTITIONS_MAX];
     struct fp_update update;
     struct codec_l2_snapshot decoded;
@@ -123,11 +137,9 @@ struct service {
     uint8_t out[FP_OUTPUT_BYTES_MAX];
 };
 
-static const char *const topic_names[TOPICS] = {"l2.bars", "l2.features", "l2.dlq"};
-
 /* ---- actions ---- */
 
-static void send(struct service *s, enum topic topic, const struct fp_action *a, size_t n, uint64_t tag)
+static void send(struct service *s, enum output topic, const struct fp_action *a, size_t n, uint64_t tag)
 {
     const struct bus_output output = {
         .topic = topic,
@@ -150,13 +162,13 @@ static void send_dead(struct service *s, const struct fp_action *a, const struct
     (void)snprintf(partition, sizeof partition, "%" PRId32, a->partition);
     (void)snprintf(offset, sizeof offset, "%" PRId64, a->source_offset);
     const struct bus_header headers[] = {
-        {"reason", reason, strlen(reason)},
-        {"topic", s->input_topic, strlen(s->input_topic)},
-        {"partition", partition, strlen(partition)},
-        {"offset", offset, strlen(offset)},
+        {TOPICS_DLQ_REASON, reason, strlen(reason)},
+        {TOPICS_DLQ_TOPIC, s->topics[TOPICS_SNAPSHOTS], strlen(s->topics[TOPICS_SNAPSHOTS])},
+        {TOPICS_DLQ_PARTITION, partition, strlen(partition)},
+        {TOPICS_DLQ_OFFSET, offset, strlen(offset)},
     };
     const struct bus_output output = {
-        .topic = TOPIC_DLQ,
+        .topic = OUTPUT_DLQ,
         .partition = a->partition,
         .key = record->key,
         .key_n = record->key_n,
@@ -187,7 +199,7 @@ static void send_heartbeat(struct service *s, const struct fp_action *a, int64_t
         .value = s->out,
         .value_n = n,
     };
-    if (bus_producer_send(s->beats, s->heartbeat_topic, &output, &err) != ERR_OK)
+    if (bus_producer_send(s->beats, s->topics[TOPICS_HEARTBEAT], &output, &err) != ERR_OK)
         metrics_add(s->metrics, M_HEARTBEATS_LOST, 0, 1); /* the next one, in a second, says more */
 }
 
@@ -202,7 +214,7 @@ static enum err_class apply(struct service *s, const struct fp_action *a, const 
         const struct codec_l2_bar bar = fp_wire_bar(&s->wire, a);
         status = codec_l2_bar_frame(&bar, s->out, sizeof s->out, &n);
         assert(status == CODEC_OK); /* a bar of ours that does not fit its schema is our bug */
-        send(s, TOPIC_BARS, a, n, a->tag);
+        send(s, OUTPUT_BARS, a, n, a->tag);
         metrics_add(s->metrics, M_BARS, a->closed_by_clock, 1);
         return ERR_OK;
     }
@@ -210,7 +222,7 @@ static enum err_class apply(struct service *s, const struct fp_action *a, const 
         const struct codec_l2_feature feature = fp_wire_feature(&s->wire, a, now_us);
         status = codec_l2_feature_frame(&feature, s->out, sizeof s->out, &n);
         assert(status == CODEC_OK);
-        send(s, TOPIC_FEATURES, a, n, 0);
+        send(s, OUTPUT_FEATURES, a, n, 0);
         metrics_add(s->metrics, M_FEATURES, 0, 1);
         return ERR_OK;
     }
@@ -311,7 +323,7 @@ static enum err_class read_bars(struct service *s, int32_t partition, int64_t fr
     struct l2_past_bar bar;
     struct fp_event event;
     bool end = false;
-    enum err_class e = bus_reader_new(s->settings, s->settings_n, s->topics[TOPIC_BARS], partition, from, true, &reader, err);
+    enum err_class e = bus_reader_new(s->settings, s->settings_n, s->topics[TOPICS_BARS], partition, from, true, &reader, err);
 
     while (e == ERR_OK && !end && !svc_stopping(s->svc)) {
         svc_alive(s->svc);
@@ -366,6 +378,7 @@ static enum err_class on_record(struct service *s, const struct bus_event *recor
     if (event.snapshot != NULL)
         s->newest_event_us = event.snapshot->event_time_us;
     s->moved = true;
+    s->read++;
     return step(s, &event, record, err);
 }
 
@@ -466,6 +479,8 @@ static enum err_class loop(struct service *s, struct err *err)
             if (on_event(s, &batch.events[i], now_us, err) != ERR_OK)
                 return err->class;
         }
+        metrics_add(s->metrics, M_READ, 0, s->read);
+        s->read = 0;
         if (step(s, &tick, NULL, err) != ERR_OK || beat(s, now_us, err) != ERR_OK)
             return err->class;
         maybe_commit(s);
@@ -502,12 +517,14 @@ static enum err_class load_settings(struct service *s, struct err *err)
         if (!config_pair(s->config, "kafka.", i, &setting->key, &setting->value))
             break;
         has_bootstrap |= strcmp(setting->key, "bootstrap.servers") == 0;
-        if (++s->settings_n == SETTINGS_MAX - 1)
-            return err_set(err, ERR_REJECT, "kafka.*: more than %d settings", SETTINGS_MAX - 2);
+        if (++s->settings_n == SETTINGS_MAX - 2)
+            return err_set(err, ERR_REJECT, "kafka.*: more than %d settings", SETTINGS_MAX - 3);
     }
     if (!has_bootstrap)
         return err_set(err, ERR_REJECT, "kafka.bootstrap.servers: not set: give the brokers' addresses, as in "
                                         "kafka.bootstrap.servers = 127.0.0.1:9092");
+    /* a dead letter is the rejected record and our headers, whatever the input let through */
+    s->settings[s->settings_n++] = (struct bus_setting){"message.max.bytes", STRING(DLQ_MESSAGE_BYTES_MAX)};
     if (password[0] != '\0')
         s->settings[s->settings_n++] = (struct bus_setting){"sasl.password", password};
     return ERR_OK;
@@ -517,33 +534,41 @@ static void name_topics(struct service *s)
 {
     const char *prefix = config_string(s->config, "topic_prefix");
 
-    for (unsigned i = 0; i < TOPICS; i++)
-        (void)snprintf(s->topics[i], NAME_BYTES_MAX, "%s%s", prefix, topic_names[i]);
-    (void)snprintf(s->input_topic, NAME_BYTES_MAX, "%sl2.snapshots", prefix);
-    (void)snprintf(s->heartbeat_topic, NAME_BYTES_MAX, "%sl2.heartbeat", prefix);
+    for (int i = 0; i < TOPICS_N; i++)
+        (void)snprintf(s->topics[i], NAME_BYTES_MAX, "%s%s", prefix, topics_name((enum topics_id)i));
     (void)snprintf(s->group_id, NAME_BYTES_MAX, "%s%s", prefix, config_string(s->config, "group_id"));
     (void)snprintf(s->transactional_id, NAME_BYTES_MAX, "%s%s", prefix, config_string(s->config, "replica"));
 }
 
+static enum err_class check_topics(const struct service *s, struct err *err)
+{
+    const struct topics_options options = {.prefix = config_string(s->config, "topic_prefix"), .replication_factor = -1};
+
+    return topics_check(s->settings, s->settings_n, &options, topics_used, sizeof topics_used / sizeof topics_used[0],
+                        TOPICS_CHECK_MS, err);
+}
+
 static enum err_class connect(struct service *s, struct err *err)
 {
-    const char *outputs[TOPICS] = {s->topics[TOPIC_BARS], s->topics[TOPIC_FEATURES], s->topics[TOPIC_DLQ]};
+    const char *outputs[OUTPUTS];
+    for (int i = 0; i < OUTPUTS; i++)
+        outputs[i] = s->topics[topics_used[i]];
     const struct bus_options options = {
         .settings = s->settings,
         .settings_n = s->settings_n,
         .group_id = s->group_id,
         .group_instance_id = config_string(s->config, "replica"),
         .transactional_id = s->transactional_id,
-        .input_topic = s->input_topic,
+        .input_topic = s->topics[TOPICS_SNAPSHOTS],
         .output_topics = outputs,
-        .output_topics_n = TOPICS,
+        .output_topics_n = OUTPUTS,
         .buffer_bytes_max = BUFFER_BYTES_MAX,
         .session_timeout_ms = 10000,
         .transaction_timeout_ms = 10000,
         .log = on_bus_log,
     };
 
-    if (bus_new(&options, &s->bus, err) != ERR_OK)
+    if (check_topics(s, err) != ERR_OK || bus_new(&options, &s->bus, err) != ERR_OK)
         return err->class;
     s->params.partitions_n = bus_partitions(s->bus);
     if (bus_producer_new(s->settings, s->settings_n, on_bus_log, NULL, &s->beats, err) != ERR_OK)
@@ -576,7 +601,7 @@ static enum err_class run_live(struct service *s, struct err *err)
         .decoded = &s->decoded,
         .snapshot = &s->snapshot,
     };
-    log_event(LOG_INFO, "serving", "input", LOG_STR, s->input_topic, "partitions", LOG_INT,
+    log_event(LOG_INFO, "serving", "input", LOG_STR, s->topics[TOPICS_SNAPSHOTS], "partitions", LOG_INT,
               (int64_t)s->params.partitions_n, "schema_version", LOG_STR, s->schema_version, "purge_bars", LOG_INT,
               (int64_t)s->params.l2.purge_bars, "bar_seconds", LOG_INT, (int64_t)s->params.l2.bar_s, NULL);
     if (loop(s, err) != ERR_OK)
@@ -602,6 +627,24 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
     bus_free(s->bus);
     fp_core_free(s->core);
     free(s);
+    return e;
+}
+
+/* What the rows' own bounds cannot say: cross-field rules, and what only a live service needs. */
+static enum err_class check(const struct config *config, struct err *err)
+{
+    static struct service s; /* settings alone are looked at */
+    struct fp_params params;
+    struct clk *clk = NULL;
+
+    if (clk_new(NULL, &clk, err) != ERR_OK)
+        return err->class;
+    s.config = config;
+    s.settings_n = 0;
+    enum err_class e = fp_params_load(config, clk, &options_state, &params, err);
+    if (e == ERR_OK && options_state.offline_path == NULL)
+        e = load_settings(&s, err);
+    clk_free(clk);
     return e;
 }
 
@@ -671,8 +714,6 @@ static bool is_offline(const void *options)
     return ((const struct fp_options *)options)->offline_path != NULL;
 }
 
-static struct fp_options options_state;
-
 const struct svc_desc fp_service = {
     .name = "feature-producer",
     .summary = "Turns raw order-book snapshots (l2.snapshots) into one bar row (l2.bars) and one purged feature record "
@@ -687,5 +728,6 @@ const struct svc_desc fp_service = {
     .parse = parse,
     .options_state = &options_state,
     .is_offline = is_offline,
+    .check = check,
     .run = run,
 };
