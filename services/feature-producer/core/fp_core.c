@@ -691,7 +691,7 @@ static bool work_heartbeat(struct fp_core *c, struct fp_update *u)
 static void on_delivered(struct fp_core *c, const struct fp_event *e)
 {
     const uint64_t place = (e->tag >> 40) - 1;
-    const int64_t bar_time_us = (int64_t)(e->tag & ((UINT64_C(1) << 40) - 1)) * c->bar_us;
+    const int64_t bar_time_us = ((int64_t)(e->tag << 24) >> 24) * c->bar_us; /* signed: bars before 1970 */
 
     assert(place < c->symbols.max);
     struct fp_symbol *s = &c->symbols.symbols[place];
