@@ -52,6 +52,8 @@ static void book_accepts_what_is_good(void **state)
     assert_check(b, L2_ACCEPTED);
     b->asks[0].price = 1.7976931348623157e308;
     assert_check(b, L2_ACCEPTED);
+    good(b, 3)->asks[2] = (struct l2_level){1.7976931348623157e308, 1.7976931348623157e308};
+    assert_check(b, L2_ACCEPTED);
     good(b, 2)->asks[1].price = nextafter(b->asks[0].price, 1e9); /* as near as can be, in order */
     assert_check(b, L2_ACCEPTED);
     free(b);

@@ -24,8 +24,7 @@ static void kyle_merge_equals_whole(void **state)
     }
 }
 
-/* Seen to fail with `n <= samples_min`, and with sxx > 0 in place of `varied` (0.1 has a rounding
- * rest). */
+/* Seen to fail with `n <= samples_min`, and without `varied` and isfinite. */
 static void kyle_needs_samples_and_variance(void **state)
 {
     (void)state;
