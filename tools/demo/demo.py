@@ -134,7 +134,7 @@ def run(args, stack):
     say("reading the market (a few seconds)")
     description, seconds = describe(command)
     real_start = time.time() + 4 + 1.5 * seconds
-    environment = dict(os.environ, L2_CLOCK=f"{real_start:.3f}/{description['first_event_time'] / 1e6:.6f}/{args.speed:g}")
+    environment = dict(os.environ, L2_CLOCK=f"{real_start:.3f}/{description['first_event_time_us'] / 1e6:.6f}/{args.speed:g}")
     producer, port = start_producer(folder, bootstrap, prefix, environment)
     stack.append(("feature-producer", lambda: stop(producer, DRAIN_SECONDS)))
     reader = market.Reader(bootstrap, prefix, BAR_SECONDS)
@@ -147,6 +147,7 @@ def run(args, stack):
     watch(args, replay, port, reader, description)
     if replay.returncode != 0:
         raise Failed(f"l2replay ended with {replay.returncode}: see {log.name}")
+    time.sleep(1.5)  # counters are exported once a second
     taken, dead = market.snapshots_taken(port), market.dead_letters(port)
     if not args.keep:
         code = stop(producer, DRAIN_SECONDS)

@@ -117,8 +117,8 @@ class Reader:
 
 def expected(span, bar_us):
     """Openings of the bars from a symbol's first snapshot to the last bar that closes by its last."""
-    first = span["first_event_time"] // bar_us * bar_us
-    return range(first, span["last_event_time"] - bar_us + 1, bar_us)
+    first = span["first_event_time_us"] // bar_us * bar_us
+    return range(first, span["last_event_time_us"] - bar_us + 1, bar_us)
 
 
 def read_whole(bootstrap, prefix, name, record_schema):

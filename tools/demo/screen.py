@@ -59,7 +59,7 @@ class Table:
 def summary(args, result, description, bootstrap, prefix, folder, port, kafka_was_there):
     seconds = args.hours * 3600 / args.speed
     source = "SYNTHETIC: a generated market" if args.synthetic else (
-        f"a real recording of {description['span_seconds']:.0f} s (Binance USD-M, 2024-08-08), LOOPED in event time")
+        f"a real recording of 345 s (Binance USD-M, 2024-08-08), LOOPED in event time")
     print(f"""
   market        {source}; {args.hours:g} h at {args.speed:g} x on the rehearsal clock
   snapshots     {result['snapshots']:,} ({result['snapshots'] / seconds:,.0f} a second)
