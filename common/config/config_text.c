@@ -170,9 +170,6 @@ const char *config_nearest(const struct config *config, const char *key, int typ
     const char *near = NULL;
     unsigned least = UINT32_MAX;
 
-    /* Someone put the variable's name into the file. */
-    if (strncmp(key, "L2_", 3) == 0)
-        key += 3;
     for (unsigned i = 0; i < config->n_rows; i++) {
         const struct config_row *row = &config->rows[i];
         const unsigned d = distance_to_row(row, key);

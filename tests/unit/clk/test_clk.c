@@ -151,8 +151,8 @@ static void clk_reads_every_form_of_time(void **state)
     clk_free(clk);
 }
 
-/* What is refused, and the word that the error must hold. Seen to fail without each of the checks.
- */
+/* What is refused, and the word that the error must hold. Seen to fail without each of
+ * the bounds. */
 static void clk_refuses_bad_specs(void **state)
 {
     (void)state;
@@ -166,7 +166,7 @@ static void clk_refuses_bad_specs(void **state)
         {"1835395200/1723161256/", "speed ''"},
         {"1835395200/1723161256/4x", "speed '4x'"},
         {"1835395200/1723161256/1.1234567", "six decimals"},
-        {"1835395200/1723161256/1./2", "speed '1./2'"},
+        {"1835395200/1723161256/1.", "speed '1.'"},
         {"/1723161256/480", "real start ''"},
         {"2028-02-30T00:00:00Z/1723161256/480", "real start '2028"},
         {"2027-02-29T00:00:00Z/1723161256/480", "real start '2027"},

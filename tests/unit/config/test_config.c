@@ -97,7 +97,7 @@ static void set_env(const char *name, const char *value)
     assert_int_equal(value != NULL ? setenv(name, value, 1) : unsetenv(name), 0);
 }
 
-/* Seen to fail with the file read after the environment. */
+/* Seen to fail without the environment, and with an empty variable taken for a value. */
 static void config_takes_environment_before_file_before_default(void **state)
 {
     (void)state;

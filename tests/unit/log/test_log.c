@@ -149,7 +149,7 @@ static void log_replaces_invalid_utf8(void **state)
 }
 
 /* Any bytes give one line of JSON within 4 KiB. Seen to fail without the bound on a string, and
- * with a cut between the bytes of one character. */
+ * without room kept for the closing quote. */
 static void log_survives_any_bytes(void **state)
 {
     (void)state;

@@ -125,12 +125,15 @@ static void metrics_nan_is_counted_only(void **state)
 }
 
 #define THREADS 4
-#define TURNS 50000
+#define TURNS 200000
+
+static pthread_barrier_t all_there;
 
 static void *update(void *user)
 {
     struct metrics *metrics = user;
 
+    (void)pthread_barrier_wait(&all_there);
     for (int i = 0; i < TURNS; i++) {
         metrics_add(metrics, RECORDS, 0, 1);
         metrics_observe(metrics, LATENCY, 0.5);
@@ -138,13 +141,15 @@ static void *update(void *user)
     return NULL;
 }
 
-/* No update is lost between threads. Seen to fail with load-then-store in place of the exchange. */
+/* No update is lost between threads. Seen to fail with load, a little work, store in place of the
+ * exchange. */
 static void metrics_take_updates_of_all_threads(void **state)
 {
     (void)state;
     struct metrics *metrics = metrics_new(rows);
     pthread_t threads[THREADS];
 
+    assert_int_equal(pthread_barrier_init(&all_there, NULL, THREADS), 0);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, update, metrics), 0);
     for (int i = 0; i < THREADS; i++)
@@ -164,6 +169,8 @@ static void metrics_updates_allocate_nothing(void **state)
 {
     (void)state;
     struct metrics *metrics = metrics_new(rows);
+
+    assert_int_equal(pthread_barrier_init(&all_there, NULL, 1), 0);
     const size_t before = mallinfo2().uordblks;
 
     (void)update(metrics);

@@ -281,8 +281,7 @@ static void refused(const char *config, const char *a, const char *b)
     assert_has(child.err, b);
 }
 
-/* Seen to fail without desc->check, without the check of the address, and with the clock made after
- * it. */
+/* Seen to fail without desc->check, and without the check of the address. */
 static void svc_bad_configuration_is_78(void **state)
 {
     (void)state;
@@ -339,8 +338,8 @@ static void svc_print_config_reads_back(void **state)
     assert_has(child.out, "| `period_ms` | `L2_PERIOD_MS` | `20` | 1 to 1000 | length of one turn");
 }
 
-/* Started, ready, counting, drained. Seen to fail with SA_RESTART off the list and the handler not
- * installed. */
+/* Started, ready, counting, drained. Seen to fail without the handler of SIGINT, and with
+ * SIGPIPE not ignored. */
 static void drains_on(int number, const char *name)
 {
     int status;
@@ -493,6 +492,8 @@ static void svc_healthz_misses_a_stalled_loop(void **state)
 
     while (clk_mono_us() - stalled_since_us < STALE_S * CLK_US_PER_S)
         (void)poll(NULL, 0, 100);
+    assert_int_equal(status_of(&stalled, "/metrics"), 200); /* no sign of life of the loop's */
+    assert_int_equal(status_of(&stalled, "/readyz"), 200);
     assert_has(get(&stalled, "/healthz", &status), "the loop has not turned for");
     assert_int_equal(status, 503);
     assert_int_equal(status_of(&lively, "/healthz"), 200);
