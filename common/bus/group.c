@@ -219,7 +219,12 @@ void group_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     client_log(client, LEVEL_NOTICE, "kafka: group %s: %d partitions %s%s", bus->group_id,
                list->cnt, code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS ? "assigned" : "revoked",
                rd_kafka_assignment_lost(rk) ? " (lost)" : "");
-    if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+    /* Answered, a revocation after such a stop would make this member join again and throw its
+     * successor out. */
+    if (watch_expired(bus->watch)) {
+        bus->failed = true;
+        (void)watch_err(bus->watch, &bus->failure);
+    } else if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         assign(bus, list);
     } else {
         /* Late or not, the broker lets nothing pass of an older generation than the one in which

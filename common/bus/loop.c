@@ -362,6 +362,7 @@ static enum err_class new_worker(struct bus *bus, const struct bus_options *o, s
         .transactional_id = bus->transactional_id,
         .topics = (const char *const *)bus->output_topics,
         .input_topic = bus->input_topic,
+        .watch = bus->watch,
         .session_timeout_ms = o->session_timeout_ms,
         .transaction_timeout_ms = o->transaction_timeout_ms,
         .log = o->log,
@@ -419,6 +420,8 @@ enum err_class bus_new(const struct bus_options *options, struct bus **ret_bus, 
     if (e == ERR_OK)
         e = new_state(bus, options, err);
     if (e == ERR_OK)
+        e = watch_new(options->session_timeout_ms, &bus->watch, err);
+    if (e == ERR_OK)
         e = new_worker(bus, options, err);
     if (e == ERR_OK)
         e = join_group(bus, err);
@@ -444,6 +447,7 @@ void bus_free(struct bus *bus)
     if (bus == NULL)
         return;
     worker_free(bus->worker); /* first: it asks the consumer */
+    watch_free(bus->watch);
     for (unsigned i = 0; i < bus->messages_n; i++)
         rd_kafka_message_destroy(bus->messages[i]);
     if (bus->answers != NULL) {

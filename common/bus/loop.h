@@ -55,6 +55,7 @@ struct bus {
     rd_kafka_queue_t *queue;
     rd_kafka_queue_t *answers; /* of admin requests */
     struct worker *worker;
+    struct watch *watch;
     char *input_topic;
     char *group_id;
     char *transactional_id;

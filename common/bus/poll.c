@@ -222,6 +222,10 @@ static enum err_class serve(struct bus *bus, struct err *err)
         (void)client_fatal(&bus->client, bus->consumer, bus->group_id, &failure);
         return loop_fail(bus, &failure, err);
     }
+    if (UNLIKELY(watch_expired(bus->watch))) {
+        (void)watch_err(bus->watch, &failure);
+        return loop_fail(bus, &failure, err);
+    }
     e = loop_serve_commit(bus, err);
     if (e == ERR_OK)
         e = group_serve(bus, err);
@@ -293,6 +297,8 @@ enum err_class bus_poll(struct bus *bus, int timeout_ms, struct bus_batch *ret_b
         return loop_fail(bus, &bus->failure, err);
     release(bus);
     e = bus->stashed ? serve(bus, err) : consume(bus, timeout_ms, err);
+    if (bus->failed) /* the rebalance callback has no other way to say so */
+        e = loop_fail(bus, &bus->failure, err);
     const bool mapped = e == ERR_OK && !is_due(bus);
 
     if (mapped)

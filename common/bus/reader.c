@@ -12,6 +12,7 @@
 
 #define READER_BATCH_MAX 512
 #define CONNECT_MS_MAX 10000
+#define ASK_AGAIN_MS 100
 
 struct reading {
     int64_t end; /* until_end: the high watermark */
@@ -54,15 +55,31 @@ static const struct client_row fixed[] = {
     {NULL, NULL},
 };
 
+/* Asks again while it may help: a partition just made, or whose leader moves, has none for a
+ * moment. */
+static rd_kafka_resp_err_t ask_ends(struct bus_reader *r, int32_t partition, int64_t deadline_us,
+                                    int64_t *ret_low, int64_t *ret_high)
+{
+    for (;;) {
+        const int64_t left_ms = (deadline_us - clk_mono_us()) / 1000;
+        const rd_kafka_resp_err_t code =
+            rd_kafka_query_watermark_offsets(r->rk, rd_kafka_topic_name(r->topic), partition,
+                                             ret_low, ret_high, left_ms < 1 ? 1 : (int)left_ms);
+
+        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || client_class(code) != ERR_RETRY ||
+            clk_mono_us() >= deadline_us)
+            return code;
+        (void)rd_kafka_poll(r->rk, ASK_AGAIN_MS);
+    }
+}
+
 static enum err_class start(struct bus_reader *r, int i, int64_t from, int64_t deadline_us,
                             struct err *err)
 {
     const char *name = rd_kafka_topic_name(r->topic);
-    const int64_t left_ms = (deadline_us - clk_mono_us()) / 1000;
     int64_t low = 0;
     int64_t high = 0;
-    const rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(
-        r->rk, name, r->first + i, &low, &high, left_ms < 1 ? 1 : (int)left_ms);
+    const rd_kafka_resp_err_t code = ask_ends(r, r->first + i, deadline_us, &low, &high);
 
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return client_err(&r->client, err, name, code, rd_kafka_err2str(code));

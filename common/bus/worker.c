@@ -409,11 +409,8 @@ static enum verdict renew(struct worker *w)
 {
     enum verdict v = V_LATE;
 
-    if (w->stood_still) {
-        (void)err_set(&w->err, ERR_FATAL,
-                      "transactional id %s: this process stood still for longer than half its "
-                      "session: another may hold its place: restart",
-                      w->options.transactional_id);
+    if (watch_expired(w->options.watch)) {
+        (void)watch_err(w->options.watch, &w->err);
         return V_FATAL;
     }
     client_log(&w->client, LEVEL_WARNING,

@@ -8,6 +8,7 @@
 
 #include "bus/buffer.h"
 #include "bus/client.h"
+#include "bus/watch.h"
 
 struct worker_job {
     struct buffer *buffer; /* nobody else touches it while the job runs */
@@ -35,6 +36,7 @@ struct worker_options {
     const char *transactional_id; /* these three are borrowed for the worker's life */
     const char *const *topics;
     const char *input_topic;
+    struct watch *watch; /* no new producer, which would fence a successor, once it has expired */
     unsigned session_timeout_ms, transaction_timeout_ms;
     bus_log_fn log;
     void *log_user;
