@@ -364,9 +364,9 @@ static void retirement_after_symbol_ttl(void **state)
 /* ---- the clock ---- */
 
 /*
- * A silent feed's bar is closed only when the end offset, asked for after the idle time passed, was
- * read up to. Seen to fail with an answer of any time, with the close at the answer whatever the
- * position, and with grace left out.
+ * A silent feed's bar is closed only when the end offset, asked for after the idle time passed,
+ * was read up to. Seen to fail with the close at the answer whatever the position, and with
+ * close_grace left out.
  */
 static void clock_closes_what_is_silent(void **state)
 {
@@ -496,7 +496,7 @@ static enum fp_state beat(struct market *m, int64_t now_us)
     return only(m, happen(m, FP_HEARTBEAT_DUE, now_us, 0), FP_HEARTBEAT)->state;
 }
 
-/* Seen to fail with silent judged before catching up, and with end_seen never growing old. */
+/* Seen to fail with an end that never grows old, and with >= for the age of silence. */
 static void heartbeat_states(void **state)
 {
     (void)state;
