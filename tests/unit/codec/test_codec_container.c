@@ -481,11 +481,24 @@ static void container_schemas(void **state)
     assert_non_null(name);
     *name = 'h';
     build(&b, "null", text);
-    refuses(&b, "holds records 'heartbeat': expected one of ours");
+    refuses(&b, "holds records 'l2flow.heartbeat': expected one of ours");
     build(&b, "null", "{\"type\":");
     refuses(&b, "unreadable schema");
     build(&b, "null", "\"long\"");
-    refuses(&b, "no record");
+    refuses(&b, "no records but '\"long\"'");
+    build(&b, "null", "{\"type\":\"record\",\"name\":\"Heart beat\",\"fields\":[]}");
+    refuses(&b, "a bad name");
+    build(&b, "null", "{\"type\":\"record\",\"type\":\"record\"}");
+    refuses(&b, "duplicate");
+    (void)memset(text, '[', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    build(&b, "null", text); /* jansson's own limit */
+    refuses(&b, "unreadable schema");
+    for (size_t i = 0; i < 20; i++)
+        text[40 - i] = ']';
+    text[41] = '\0';
+    build(&b, "null", text + 1);
+    refuses(&b, "nested too deep");
 }
 
 int main(void)
