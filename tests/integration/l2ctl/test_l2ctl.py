@@ -302,8 +302,9 @@ class Tail(OnKafka):
             self.addCleanup(lambda: follower.poll() is None and follower.kill())
             time.sleep(2)  # it is to be at the end when the next ones come
             self.produce("l2.snapshots", self.sent[5:8])
-            got = sorted(fields(follower.stdout.readline())["sequence"] for _ in range(3))
-            self.assertEqual(got, [5, 6, 7])
+            lines = [follower.stdout.readline() for _ in range(3)]
+            self.assertNotIn("", lines, follower.poll() is not None and follower.stderr.read())
+            self.assertEqual(sorted(fields(line)["sequence"] for line in lines), [5, 6, 7])
             follower.send_signal(signal.SIGINT)
             self.assertEqual(follower.wait(10), 0)
             self.assertEqual((follower.stdout.read(), follower.stderr.read()), ("", ""))
