@@ -196,6 +196,12 @@ class Images(unittest.TestCase):
                     given += 1
                     self.assertRegex(shown.stdout, rf"{option}\b", f"{program.name} has no {option}")
         self.assertGreater(given, 5)
+        # The market's whole command line is sound: all that it lacks is a broker (69), not a word (64) or a file (66).
+        program = pathlib.Path(os.environ["L2FLOW_BIN"], "l2replay")
+        words = [word.replace("=/data/", f"={ROOT}/tests/data/").replace("=kafka:9093", "=127.0.0.1:1")
+                 for word in compose["services"]["market"]["command"]]
+        done = subprocess.run([program, *words], capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual(done.returncode, 69, done.stderr)
 
 
 if __name__ == "__main__":
