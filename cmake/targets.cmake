@@ -33,6 +33,7 @@ function(l2flow_test label name)
         set(A_TIMEOUT 120)
     endif()
     add_executable(${name} ${A_SOURCES})
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test-bin) # bin/ is for users
     target_link_libraries(${name} PRIVATE l2flow_flags ${A_LINK} cmocka m)
     target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/support)
     target_compile_definitions(${name} PRIVATE L2FLOW_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
