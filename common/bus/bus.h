@@ -1,6 +1,7 @@
 /*
- * bus.h: the only rdkafka.h. Kafka as l2flow uses it: one transactional consume-transform-produce loop (SPEC section 6), a plain
- * idempotent producer, a group-less reader, and topic administration. Errors carry librdkafka's text; their class decides.
+ * bus.h: the only rdkafka.h. Kafka as l2flow uses it: one transactional consume-transform-produce
+ * loop (SPEC section 6), a plain idempotent producer, a group-less reader, and topic
+ * administration. Errors carry librdkafka's text; their class decides.
  */
 #ifndef BUS_H
 #define BUS_H
@@ -16,13 +17,19 @@
 #define BUS_BATCH_MAX 2048
 #define BUS_HEADERS_MAX 8
 
-/* Client settings handed to librdkafka as they are (bootstrap.servers, security.protocol, …); borrowed during the call. */
+/*
+ * Client settings handed to librdkafka as they are (bootstrap.servers, security.protocol, …);
+ * borrowed during the call. They override our defaults, but not what correctness depends on
+ * (isolation.level, enable.auto.commit, acks, group.id, …): naming one of those is ERR_REJECT. One
+ * list serves consumers and producers, each ignores keys of the other.
+ */
 struct bus_setting {
     const char *key;
     const char *value;
 };
 
-/* Where librdkafka's own log lines and error callbacks go: one line of text; called from its threads. May be NULL. */
+/* Where librdkafka's own log lines and error callbacks go: one line of text; called from its
+ * threads. May be NULL. */
 typedef void (*bus_log_fn)(void *user, int level /* syslog */, const char *text);
 
 /* ---- the transactional loop: used by one thread, but for the worker that it owns ---- */
@@ -38,33 +45,43 @@ struct bus_options {
     const char *input_topic;
     const char *const *output_topics; /* indices are `topic` below */
     unsigned output_topics_n;
-    size_t buffer_bytes_max; /* encoded outputs whose commit is not yet known; two halves: open and in flight */
+    size_t buffer_bytes_max; /* encoded outputs whose commit is not yet known; two halves: open and
+                                in flight */
     unsigned session_timeout_ms, transaction_timeout_ms; /* 10,000 each */
     bus_log_fn log;
     void *log_user;
 };
 
 enum bus_event_kind {
-    BUS_RECORD,     /* an input record */
-    BUS_END,        /* every record below `offset` of `partition` has been handed out (the broker's end at that moment) */
-    BUS_ASSIGNED,   /* `partition` is ours: restore it, then bus_start. `offset` = committed or -1, `metadata` = its metadata or "" */
-    BUS_REVOKED,    /* `partition` is not ours any more, or must be rebuilt: drop its state; its uncommitted outputs are gone */
-    BUS_END_OFFSET, /* answer to bus_ask_end: `offset` = end offset as of a moment after `asked_mono_us` */
-    BUS_COMMITTED,  /* a commit is known to have happened: `deliveries` */
+    BUS_RECORD, /* an input record */
+    BUS_END, /* every record below `offset` of `partition` has been handed out (the broker's end at
+                that moment); told once an end. `offset` can lie past the last record + 1:
+                transaction markers have offsets too */
+    BUS_ASSIGNED, /* `partition` is ours: restore it, then bus_start. `offset` = committed or -1,
+                     `metadata` = its metadata or "". After BUS_REVOKED of a partition whose offset
+                     the log no longer has: -1, go on from the log's start */
+    BUS_REVOKED, /* `partition` is not ours any more, or must be rebuilt: drop its state; its
+                    uncommitted outputs are gone */
+    BUS_END_OFFSET, /* answer to bus_ask_end: `offset` = end offset (of committed records) as of a
+                       moment after `asked_mono_us` */
+    BUS_COMMITTED, /* all commits since the last one are known to have happened: `deliveries`; of
+                      partitions revoked since, too */
 };
 
 struct bus_delivery {
     int32_t partition;
     uint64_t tag; /* of bus_send; only outputs with tag ≠ 0 are reported */
-    int64_t offset;
+    int64_t offset; /* in the output topic; -1: committed, but the answer that told the offset was
+                       lost */
 };
 
 struct bus_event {
     enum bus_event_kind kind;
     int32_t partition;
     int64_t offset;
-    int64_t timestamp_us; /* RECORD: Kafka's, real time, µs (milliseconds on the wire); -1 when it has none */
-    const uint8_t *key;   /* RECORD; NULL when absent */
+    int64_t timestamp_us; /* RECORD: Kafka's, real time, µs (milliseconds on the wire); -1 when it
+                             has none */
+    const uint8_t *key; /* RECORD; NULL when absent */
     size_t key_n;
     const uint8_t *value;
     size_t value_n;
@@ -80,21 +97,35 @@ struct bus_batch {
 };
 
 /*
- * Connects, checks that the topics exist (their partition counts equal), initialises transactions (aborting what a predecessor with
- * this transactional id left open) and joins the group. ERR_REJECT: the configuration is at fault; ERR_RETRY: the broker is out of
- * reach for `session_timeout_ms`; the text names address, topic or setting and the way out.
+ * Connects, checks that the topics exist (their partition counts equal), initialises transactions
+ * (aborting what a predecessor with this transactional id left open) and joins the group.
+ * ERR_REJECT: the configuration is at fault; ERR_RETRY: the broker is out of reach for
+ * `session_timeout_ms`; the text names address, topic or setting and the way out.
  */
-enum err_class bus_new(const struct bus_options *options, struct bus **ret_bus, struct err *err) MUST_CHECK;
-/* Leaves the group's static membership in place (no rebalance on a restart). NULL-safe. Does not commit. */
+enum err_class bus_new(const struct bus_options *options, struct bus **ret_bus,
+                       struct err *err) MUST_CHECK;
+/* Leaves the group's static membership in place (no rebalance on a restart). NULL-safe. Does not
+ * commit. */
 void bus_free(struct bus *bus);
 
 unsigned bus_partitions(const struct bus *bus); /* of the input topic */
 
-/* Up to BUS_BATCH_MAX events, waiting at most timeout_ms for the first. An outage is not an error: it waits, and bus_connected says no. */
-enum err_class bus_poll(struct bus *bus, int timeout_ms, struct bus_batch *ret_batch, struct err *err) MUST_CHECK;
-/* After BUS_ASSIGNED: start handing out records of `partition` from `offset` on (-2: the log's start). */
-enum err_class bus_start(struct bus *bus, int32_t partition, int64_t offset, struct err *err) MUST_CHECK;
-/* Asks for the end offset of `partition`, without waiting; the answer is a BUS_END_OFFSET event, or never comes. At most one open question a partition. */
+/*
+ * Up to BUS_BATCH_MAX events, waiting at most timeout_ms for the first. A batch has either records
+ * with BUS_ENDs, or (first) other events, never both: what follows a BUS_REVOKED is of no partition
+ * that it names. An outage is not an error: it waits, and bus_connected says no. ERR_FATAL: fenced,
+ * refused a right, or this process stood still for longer than its session; told again by every
+ * later call.
+ */
+enum err_class bus_poll(struct bus *bus, int timeout_ms, struct bus_batch *ret_batch,
+                        struct err *err) MUST_CHECK;
+/* After BUS_ASSIGNED: start handing out records of `partition` from `offset` on (-2: the log's
+ * start). Nothing happens when it was taken away meanwhile: BUS_REVOKED is to come. */
+enum err_class bus_start(struct bus *bus, int32_t partition, int64_t offset,
+                         struct err *err) MUST_CHECK;
+/* Asks for the end offset of `partition`, without waiting; the answer is a BUS_END_OFFSET event, or
+ * never comes (the partition is taken away). One open question a partition: a second one is the
+ * first. About fetch.wait.max.ms (50) behind an idle fetch. */
 enum err_class bus_ask_end(struct bus *bus, int32_t partition, struct err *err) MUST_CHECK;
 
 struct bus_header {
@@ -116,12 +147,18 @@ struct bus_output {
     unsigned headers_n;
 };
 
-/* What an output takes of the room: its key, its value, its headers' names and values, and at most this beside them. */
+/* What an output takes of the room: its key, its value, its headers' names and values, and at most
+ * this beside them. */
 #define BUS_OUTPUT_OVERHEAD 96
 #define BUS_HEADER_OVERHEAD 16 /* for each header */
-/* Bytes that bus_send may still take: the caller polls no further while one event's worst case does not fit. */
+/* Bytes that bus_send may still take: the caller polls no further while one event's worst case does
+ * not fit. */
 size_t bus_room(const struct bus *bus);
-/* Copies the output into the open buffer. Nothing is sent before bus_commit. Asserts that it fits. */
+/*
+ * Copies the output into the open buffer. Nothing is sent before bus_commit. Asserts that it fits.
+ * `partition` is the output's and that of the input it was made from; an output for a partition
+ * that is not started (taken away while the caller was at work on it) is dropped.
+ */
 void bus_send(struct bus *bus, const struct bus_output *output);
 
 struct bus_position {
@@ -130,16 +167,21 @@ struct bus_position {
     char metadata[BUS_METADATA_BYTES_MAX + 1];
 };
 
-/* True while a commit is under way in the worker: then bus_commit must not be called (outputs gather meanwhile). */
+/* True until the end of a commit was noticed by bus_poll or bus_drain: then bus_commit must not be
+ * called (outputs gather). */
 bool bus_committing(const struct bus *bus);
 /*
- * Hands everything sent so far, with the positions of every partition it was made for, to the worker: begin, produce, send offsets,
- * commit. Its end is a BUS_COMMITTED event. The worker re-sends the same bytes after an abort; after an outcome that stays unknown for
- * 10 s it makes a new producer and lets the committed offsets decide (go on, or BUS_REVOKED + BUS_ASSIGNED of all partitions).
- * Fenced or fatal: the next bus_poll returns ERR_FATAL.
+ * Hands everything sent so far, with the positions of every partition it was made for, to the
+ * worker: begin, produce, send offsets, commit. Its end is a BUS_COMMITTED event. Positions of
+ * partitions that were taken away are left out, as their outputs are. The worker re-sends the same
+ * bytes after an abort; after an outcome that stays unknown for transaction_timeout_ms it makes a
+ * new producer and lets the committed offsets decide: ours: go on; those before: the same bytes
+ * again; else, or when no position moved and both look the same: BUS_REVOKED + BUS_ASSIGNED of the
+ * partitions of the commit. Fenced or fatal: the next bus_poll returns ERR_FATAL.
  */
 void bus_commit(struct bus *bus, const struct bus_position *positions, unsigned n);
-/* Waits for the commit under way, at most timeout_ms. ERR_RETRY when it is still under way. */
+/* Waits for the commit under way, at most timeout_ms. ERR_RETRY when it is still under way. Its
+ * events wait for bus_poll. */
 enum err_class bus_drain(struct bus *bus, int timeout_ms, struct err *err) MUST_CHECK;
 bool bus_connected(const struct bus *bus);
 
@@ -147,13 +189,21 @@ bool bus_connected(const struct bus *bus);
 
 struct bus_producer;
 
-enum err_class bus_producer_new(const struct bus_setting *settings, unsigned settings_n, bus_log_fn log, void *log_user,
-                                struct bus_producer **ret_producer, struct err *err) MUST_CHECK;
-/* ERR_RETRY: its queue is full, nothing was taken. Partition -1: murmur2 of the key, as Java clients do. topic by name. */
-enum err_class bus_producer_send(struct bus_producer *producer, const char *topic, const struct bus_output *output, struct err *err) MUST_CHECK;
-/* Serves delivery reports; counts since the start. Any permanently failed record is counted and its text kept in err (ERR_REJECT or ERR_FATAL). */
-enum err_class bus_producer_poll(struct bus_producer *producer, int timeout_ms, struct err *err) MUST_CHECK;
-enum err_class bus_producer_flush(struct bus_producer *producer, int timeout_ms, struct err *err) MUST_CHECK;
+enum err_class bus_producer_new(const struct bus_setting *settings, unsigned settings_n,
+                                bus_log_fn log, void *log_user, struct bus_producer **ret_producer,
+                                struct err *err) MUST_CHECK;
+/* ERR_RETRY: its queue is full, nothing was taken. Partition -1: murmur2 of the key, as Java
+ * clients do. topic by name. */
+enum err_class bus_producer_send(struct bus_producer *producer, const char *topic,
+                                 const struct bus_output *output, struct err *err) MUST_CHECK;
+/* Serves delivery reports, for at most timeout_ms when none is there. ERR_REJECT: records have
+ * failed for good since the last call (err: how many, which topic, why); ERR_FATAL: no more will go
+ * out. */
+enum err_class bus_producer_poll(struct bus_producer *producer, int timeout_ms,
+                                 struct err *err) MUST_CHECK;
+/* Waits until all are delivered. ERR_RETRY: not yet. Else as bus_producer_poll. */
+enum err_class bus_producer_flush(struct bus_producer *producer, int timeout_ms,
+                                  struct err *err) MUST_CHECK;
 uint64_t bus_producer_delivered(const struct bus_producer *producer);
 void bus_producer_free(struct bus_producer *producer);
 
@@ -177,13 +227,19 @@ struct bus_reader_record {
 #define BUS_FROM_END INT64_C(-1)
 
 /*
- * Reads `topic` from `from` (an offset, BUS_FROM_START or BUS_FROM_END) of one partition, or of all (partition -1). With until_end it
- * ends at the high watermarks found at the call (asked after it was made); else it follows.
+ * Reads `topic` from `from` (an offset, BUS_FROM_START or BUS_FROM_END) of one partition, or of all
+ * (partition -1); from the log's start when that lies later. With until_end it ends at the high
+ * watermarks found at the call (asked after it was made), and waits for transactions that are open
+ * below them; else it follows. Waits at most 10 s for the broker (ERR_RETRY). ERR_REJECT: no such
+ * topic, partition or offset.
  */
-enum err_class bus_reader_new(const struct bus_setting *settings, unsigned settings_n, const char *topic, int32_t partition, int64_t from,
-                              bool until_end, struct bus_reader **ret_reader, struct err *err) MUST_CHECK;
-/* *ret_record is NULL when nothing came within timeout_ms; valid until the next call. *ret_end: until_end, and it is reached. */
-enum err_class bus_reader_next(struct bus_reader *reader, int timeout_ms, const struct bus_reader_record **ret_record, bool *ret_end,
+enum err_class bus_reader_new(const struct bus_setting *settings, unsigned settings_n,
+                              const char *topic, int32_t partition, int64_t from, bool until_end,
+                              struct bus_reader **ret_reader, struct err *err) MUST_CHECK;
+/* *ret_record is NULL when nothing came within timeout_ms; valid until the next call. *ret_end:
+ * until_end, and it is reached. */
+enum err_class bus_reader_next(struct bus_reader *reader, int timeout_ms,
+                               const struct bus_reader_record **ret_record, bool *ret_end,
                                struct err *err) MUST_CHECK;
 void bus_reader_free(struct bus_reader *reader);
 
@@ -198,20 +254,25 @@ struct bus_topic_setting {
 
 struct bus_topic {
     const char *name;
-    int partitions;         /* 0: absent, when described */
+    int partitions; /* 0: absent, when described */
     int replication_factor; /* -1: the broker's default, when created */
     struct bus_topic_setting settings[BUS_TOPIC_SETTINGS_MAX];
     unsigned settings_n;
 };
 
-/* Fills partitions, replication_factor and the values of the settings whose keys the caller has put in. */
-enum err_class bus_topics_describe(const struct bus_setting *settings, unsigned settings_n, struct bus_topic *topics, unsigned n, int timeout_ms,
+/* Fills partitions, replication_factor and the values of the settings whose keys the caller has put
+ * in. */
+enum err_class bus_topics_describe(const struct bus_setting *settings, unsigned settings_n,
+                                   struct bus_topic *topics, unsigned n, int timeout_ms,
                                    struct err *err) MUST_CHECK;
-enum err_class bus_topics_create(const struct bus_setting *settings, unsigned settings_n, const struct bus_topic *topics, unsigned n, int timeout_ms,
+enum err_class bus_topics_create(const struct bus_setting *settings, unsigned settings_n,
+                                 const struct bus_topic *topics, unsigned n, int timeout_ms,
                                  struct err *err) MUST_CHECK;
-enum err_class bus_topics_alter(const struct bus_setting *settings, unsigned settings_n, const struct bus_topic *topics, unsigned n, int timeout_ms,
+enum err_class bus_topics_alter(const struct bus_setting *settings, unsigned settings_n,
+                                const struct bus_topic *topics, unsigned n, int timeout_ms,
                                 struct err *err) MUST_CHECK; /* settings only; never partitions */
-enum err_class bus_topics_delete(const struct bus_setting *settings, unsigned settings_n, const char *const *names, unsigned n, int timeout_ms,
+enum err_class bus_topics_delete(const struct bus_setting *settings, unsigned settings_n,
+                                 const char *const *names, unsigned n, int timeout_ms,
                                  struct err *err) MUST_CHECK; /* tests and the demo's clean-up */
 
 const char *bus_version(void); /* "librdkafka 2.14.2" */

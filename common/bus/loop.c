@@ -93,7 +93,8 @@ static void tell_delivery(struct bus *bus, const struct buffer_record *record)
         d->max = max;
     }
     if (d->n < d->max)
-        d->list[d->n++] = (struct bus_delivery){.tag = record->tag, .offset = record->offset};
+        d->list[d->n++] = (struct bus_delivery){
+            .partition = record->partition, .tag = record->tag, .offset = record->offset};
 }
 
 static void take_committed(struct bus *bus)
