@@ -13,7 +13,7 @@ CYCLES = 10
 def main():
     seed = int(os.environ.get("L2FLOW_SEED", "1"))
     with tempfile.TemporaryDirectory() as folder, l2kafka.Broker(folder + "/kafka") as broker:
-        counts, examples, sizes = cycles.run(broker, folder, CYCLES, rate=2500, hours=1.5, seed=seed)
+        counts, examples, sizes = cycles.run(broker, folder, CYCLES, rate=2000, hours=0.75, seed=seed)
     print(f"cycles={CYCLES} " + " ".join(f"{k}={counts[k]}" for k in ("lost", "doubled", "reordered", "changed")), sizes)
     for example in examples[:10]:
         print(example)

@@ -137,7 +137,7 @@ class Producer:
 
 
 def client(bootstrap, **settings):
-    return {"bootstrap.servers": bootstrap, "client.id": "l2live", **settings}
+    return {"bootstrap.servers": bootstrap, "client.id": "l2live", "log_level": 2, **settings}
 
 
 def committed(bootstrap, group, topic, partitions):
