@@ -215,6 +215,48 @@ enum err_class admin_describe(struct client *client, rd_kafka_t *rk, struct bus_
     return describe(&a, topics, n, err);
 }
 
+enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *topic, int first,
+                             int n, int64_t spec, int timeout_ms, int64_t *ret_offsets,
+                             struct err *err)
+{
+    struct admin a = {
+        .client = client, .rk = rk, .deadline_us = clk_mono_us() + INT64_C(1000) * timeout_ms};
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(n);
+    enum err_class e = ERR_OK;
+    size_t found_n = 0;
+
+    for (int i = 0; i < n; i++)
+        rd_kafka_topic_partition_list_add(list, topic, first + i)->offset = spec;
+    admin_begin(&a, RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+    rd_kafka_error_destroy(rd_kafka_AdminOptions_set_isolation_level(
+        a.options, RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED));
+    rd_kafka_ListOffsets(rk, list, a.options, a.queue);
+    rd_kafka_event_t *event = admin_wait(&a, topic, err);
+
+    if (event == NULL) {
+        e = err->class;
+    } else {
+        const rd_kafka_ListOffsetsResultInfo_t **found =
+            rd_kafka_ListOffsets_result_infos(rd_kafka_event_ListOffsets_result(event), &found_n);
+
+        for (size_t i = 0; e == ERR_OK && i < found_n; i++) {
+            const rd_kafka_topic_partition_t *p =
+                rd_kafka_ListOffsetsResultInfo_topic_partition(found[i]);
+
+            if (p->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+                e = client_err(client, err, topic, p->err, rd_kafka_err2str(p->err));
+            else if (p->partition >= first && p->partition < first + n)
+                ret_offsets[p->partition - first] = p->offset;
+        }
+        if (e == ERR_OK && found_n != (size_t)n)
+            e = err_set(err, ERR_RETRY, "topic %s: offsets of %zu of %d partitions", topic, found_n,
+                        n);
+    }
+    admin_end(&a, event);
+    rd_kafka_topic_partition_list_destroy(list);
+    return e;
+}
+
 /* ---- calls with a handle of their own ---- */
 
 static enum err_class admin_open(struct admin *a, struct client *client,
@@ -331,11 +373,14 @@ static enum err_class create(struct admin *a, const struct bus_topic *topics, un
         rd_kafka_event_t *event = admin_wait(a, "create topics", err);
         size_t results_n = 0;
 
-        e = event == NULL ? err->class
-                          : take_results(a,
-                                         rd_kafka_CreateTopics_result_topics(
-                                             rd_kafka_event_CreateTopics_result(event), &results_n),
-                                         results_n, err);
+        if (event == NULL) {
+            e = err->class;
+        } else {
+            const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
+                rd_kafka_event_CreateTopics_result(event), &results_n);
+
+            e = take_results(a, results, results_n, err);
+        }
         admin_end(a, event);
     }
     rd_kafka_NewTopic_destroy_array(made, made_n);
@@ -437,11 +482,14 @@ static enum err_class delete_topics(struct admin *a, const char *const *names, u
     rd_kafka_DeleteTopics(a->rk, doomed, n, a->options, a->queue);
     rd_kafka_event_t *event = admin_wait(a, "delete topics", err);
 
-    e = event == NULL ? err->class
-                      : take_results(a,
-                                     rd_kafka_DeleteTopics_result_topics(
-                                         rd_kafka_event_DeleteTopics_result(event), &results_n),
-                                     results_n, err);
+    if (event == NULL) {
+        e = err->class;
+    } else {
+        const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
+            rd_kafka_event_DeleteTopics_result(event), &results_n);
+
+        e = take_results(a, results, results_n, err);
+    }
     admin_end(a, event);
     rd_kafka_DeleteTopic_destroy_array(doomed, n);
     return e == ERR_OK ? wait_visible(a, names, none, n, err) : e;

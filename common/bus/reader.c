@@ -57,32 +57,28 @@ static const struct client_row fixed[] = {
 
 /* Asks again while it may help: a partition just made, or whose leader moves, has none for a
  * moment. */
-static rd_kafka_resp_err_t ask_ends(struct bus_reader *r, int32_t partition, int64_t deadline_us,
-                                    int64_t *ret_low, int64_t *ret_high)
+static enum err_class ask_offsets(struct bus_reader *r, int64_t spec, int64_t *ret_offsets,
+                                  struct err *err)
 {
+    const int64_t deadline_us = clk_mono_us() + INT64_C(1000) * CONNECT_MS_MAX;
+    enum err_class e;
+
     for (;;) {
         const int64_t left_ms = (deadline_us - clk_mono_us()) / 1000;
-        const rd_kafka_resp_err_t code =
-            rd_kafka_query_watermark_offsets(r->rk, rd_kafka_topic_name(r->topic), partition,
-                                             ret_low, ret_high, left_ms < 1 ? 1 : (int)left_ms);
 
-        if (code == RD_KAFKA_RESP_ERR_NO_ERROR || client_class(code) != ERR_RETRY ||
-            clk_mono_us() >= deadline_us)
-            return code;
+        e = admin_offsets(&r->client, r->rk, rd_kafka_topic_name(r->topic), r->first, r->n, spec,
+                          left_ms < 1 ? 1 : (int)left_ms, ret_offsets, err);
+        if (e != ERR_RETRY || clk_mono_us() >= deadline_us)
+            return e;
         (void)rd_kafka_poll(r->rk, ASK_AGAIN_MS);
     }
 }
 
-static enum err_class start(struct bus_reader *r, int i, int64_t from, int64_t deadline_us,
+static enum err_class start(struct bus_reader *r, int i, int64_t from, int64_t low, int64_t high,
                             struct err *err)
 {
     const char *name = rd_kafka_topic_name(r->topic);
-    int64_t low = 0;
-    int64_t high = 0;
-    const rd_kafka_resp_err_t code = ask_ends(r, r->first + i, deadline_us, &low, &high);
 
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return client_err(&r->client, err, name, code, rd_kafka_err2str(code));
     if (from == BUS_FROM_END)
         from = high;
     else if (from == BUS_FROM_START || from < low)
@@ -103,12 +99,31 @@ static enum err_class start(struct bus_reader *r, int i, int64_t from, int64_t d
     return ERR_OK;
 }
 
-static enum err_class start_all(struct bus_reader *r, const char *name, int32_t partition,
-                                int64_t from, struct err *err)
+static enum err_class start_all(struct bus_reader *r, int64_t from, struct err *err)
 {
-    const int64_t deadline_us = clk_mono_us() + INT64_C(1000) * CONNECT_MS_MAX;
+    int64_t *lows = calloc((size_t)r->n, sizeof *lows);
+    int64_t *highs = calloc((size_t)r->n, sizeof *highs);
+    enum err_class e = ERR_OK;
+
+    r->readings = calloc((size_t)r->n, sizeof *r->readings);
+    if (r->readings == NULL || lows == NULL || highs == NULL)
+        e = err_set(err, ERR_FATAL, "reader: out of memory");
+    if (e == ERR_OK)
+        e = ask_offsets(r, RD_KAFKA_OFFSET_SPEC_EARLIEST, lows, err);
+    if (e == ERR_OK)
+        e = ask_offsets(r, RD_KAFKA_OFFSET_SPEC_LATEST, highs, err);
+    for (int i = 0; e == ERR_OK && i < r->n; i++)
+        e = start(r, i, from, lows[i], highs[i], err);
+    free(lows);
+    free(highs);
+    return e;
+}
+
+static enum err_class find_partitions(struct bus_reader *r, const char *name, int32_t partition,
+                                      struct err *err)
+{
     struct bus_topic topic = {.name = name};
-    enum err_class e = admin_describe(&r->client, r->rk, &topic, 1, CONNECT_MS_MAX, err);
+    const enum err_class e = admin_describe(&r->client, r->rk, &topic, 1, CONNECT_MS_MAX, err);
 
     if (e != ERR_OK)
         return e;
@@ -121,12 +136,7 @@ static enum err_class start_all(struct bus_reader *r, const char *name, int32_t 
     r->first = partition < 0 ? 0 : partition;
     r->n = partition < 0 ? topic.partitions : 1;
     r->open = r->n;
-    r->readings = calloc((size_t)r->n, sizeof *r->readings);
-    if (r->readings == NULL)
-        return err_set(err, ERR_FATAL, "reader: out of memory");
-    for (int i = 0; e == ERR_OK && i < r->n; i++)
-        e = start(r, i, from, deadline_us, err);
-    return e;
+    return ERR_OK;
 }
 
 enum err_class bus_reader_new(const struct bus_setting *settings, unsigned settings_n,
@@ -148,8 +158,10 @@ enum err_class bus_reader_new(const struct bus_setting *settings, unsigned setti
         r->topic = rd_kafka_topic_new(r->rk, topic, NULL);
         e = r->topic == NULL ? err_set(err, ERR_REJECT, "topic %s: %s", topic,
                                        rd_kafka_err2str(rd_kafka_last_error()))
-                             : start_all(r, topic, partition, from, err);
+                             : find_partitions(r, topic, partition, err);
     }
+    if (e == ERR_OK)
+        e = start_all(r, from, err);
     if (e != ERR_OK)
         bus_reader_free(r);
     else
