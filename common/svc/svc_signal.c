@@ -6,13 +6,17 @@
 
 #define EXIT_SECOND_SIGNAL 130
 
-static volatile sig_atomic_t first_signal;
+/* Read by the HTTP thread too, hence no sig_atomic_t; lock-free, so that a handler may use it. */
+static atomic_int first_signal;
+
+static_assert(ATOMIC_INT_LOCK_FREE == 2, "a handler must not wait for a lock");
 
 static void on_signal(int number)
 {
-    if (first_signal != 0)
+    int none = 0;
+
+    if (!atomic_compare_exchange_strong(&first_signal, &none, number))
         _exit(EXIT_SECOND_SIGNAL); /* the drain takes too long for whoever asks */
-    first_signal = number;
 }
 
 void svc_signal_install(void)
@@ -31,5 +35,5 @@ void svc_signal_install(void)
 
 int svc_signal_received(void)
 {
-    return first_signal;
+    return atomic_load_explicit(&first_signal, memory_order_relaxed);
 }

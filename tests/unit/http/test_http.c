@@ -238,7 +238,7 @@ static void http_slow_clients_delay_nobody(void **state)
 
     for (int i = 0; i < 20; i++)
         assert_ends(ask("GET /status HTTP/1.1\r\nHost: x\r\n\r\n"), "hello 200\n");
-    assert_true(clk_mono_us() - before_us < 2 * CLK_US_PER_S);
+    assert_true(clk_mono_us() - before_us < 5 * CLK_US_PER_S);
     (void)close(half);
     (void)close(deaf);
     (void)close(silent);
@@ -275,7 +275,7 @@ static void http_dripping_clients_are_cut(void **state)
     assert_true(served);
     /* it had to wait (all places were taken), yet not longer than a connection lives and a bit */
     assert_true(waited_us > (HTTP_CONNECTION_S_MAX - 2) * CLK_US_PER_S);
-    assert_true(waited_us < (HTTP_CONNECTION_S_MAX + 4) * CLK_US_PER_S);
+    assert_true(waited_us < (HTTP_CONNECTION_S_MAX + 8) * CLK_US_PER_S);
     assert_true(hear(fd, answer, sizeof answer, WAIT_MS_MAX) > 0);
     assert_ends(answer, "hello 200\n");
     for (int i = 0; i < HTTP_CONNECTIONS_MAX; i++)
@@ -293,7 +293,7 @@ static void http_stops_with_clients_connected(void **state)
     const int64_t before_us = clk_mono_us();
 
     http_server_free(server);
-    assert_true(clk_mono_us() - before_us < CLK_US_PER_S / 2);
+    assert_true(clk_mono_us() - before_us < 2 * CLK_US_PER_S);
     (void)close(fd);
     (void)setup(state); /* for teardown */
     http_server_free(NULL);

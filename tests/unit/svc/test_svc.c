@@ -411,9 +411,9 @@ static void svc_readyz_flips(void **state)
     assert_int_equal(kill(child.pid, SIGTERM), 0);
     assert_int_equal(finish(&child), 0);
 
-    start_service(&child, ARGS("--unready-after=25")); /* half a second */
+    start_service(&child, ARGS("--unready-after=100")); /* two seconds */
     assert_int_equal(status_of(&child, "/readyz"), 200);
-    for (int i = 0; i < 200 && status_of(&child, "/readyz") == 200; i++)
+    for (int i = 0; i < 500 && status_of(&child, "/readyz") == 200; i++)
         (void)poll(NULL, 0, 20);
     assert_int_equal(status_of(&child, "/readyz"), 503);
     assert_int_equal(status_of(&child, "/healthz"), 200);
@@ -439,7 +439,7 @@ static void svc_exit_codes_follow_the_class(void **state)
     assert_int_equal(run_to_end(ARGS("--return=ok", "--exit-code=66")), 66);
 }
 
-/* One second of rehearsal, a thousand of market. Seen to fail with clk_is_over left out of
+/* Four seconds of rehearsal, two thousand of market. Seen to fail with clk_is_over left out of
  * svc_stopping. */
 static void svc_rehearsal_drains_at_its_end(void **state)
 {
@@ -448,7 +448,7 @@ static void svc_rehearsal_drains_at_its_end(void **state)
     const int64_t now_s = clk_wall_us() / CLK_US_PER_S;
     int status;
 
-    (void)snprintf(clock, sizeof clock, "%" PRId64 "/%" PRId64 "/500", now_s, now_s - 1000);
+    (void)snprintf(clock, sizeof clock, "%" PRId64 "/%" PRId64 "/500", now_s, now_s - 2000);
     set_env("L2_CLOCK", clock);
     start_service(&child, (const char *const[]){NULL});
     const char *metrics = get(&child, "/metrics", &status);
