@@ -73,7 +73,8 @@ def summary(args, result, description, bootstrap, prefix, folder, port, kafka_wa
         print(f"                {fault}")
     print("\nnext:")
     if args.keep:
-        print(f"  build/release/bin/l2ctl tail l2.features -b {bootstrap} -p {prefix} --follow")
+        print(f"  export L2_KAFKA_BOOTSTRAP_SERVERS={bootstrap} L2_TOPIC_PREFIX={prefix}")
+        print("  build/release/bin/l2ctl tail l2.features --follow        (and the README's examples)")
         print(f"  curl -s http://127.0.0.1:{port}/metrics        (Kafka: ./run status, ./run down)")
     else:
         print("  ./run demo --keep        leaves all of it running, to look around")
