@@ -49,15 +49,11 @@ void l2_book_columns(const struct l2_snapshot *s, struct l2_row *ret_row)
 
 double l2_ofi_term(const struct l2_top *p, const struct l2_top *n)
 {
-    double bid = 0, ask = 0;
+    /* times 0 or 1, not branches: whether a best price moves is a coin that no predictor knows */
+    const double bid = (n->bid_price >= p->bid_price) * n->bid_quantity -
+                       (n->bid_price <= p->bid_price) * p->bid_quantity;
+    const double ask = (n->ask_price <= p->ask_price) * n->ask_quantity -
+                       (n->ask_price >= p->ask_price) * p->ask_quantity;
 
-    if (n->bid_price >= p->bid_price)
-        bid += n->bid_quantity;
-    if (n->bid_price <= p->bid_price)
-        bid -= p->bid_quantity;
-    if (n->ask_price <= p->ask_price)
-        ask += n->ask_quantity;
-    if (n->ask_price >= p->ask_price)
-        ask -= p->ask_quantity;
     return bid - ask;
 }

@@ -78,13 +78,20 @@ static void finish_sample(struct l2_stream *s)
     s->sample.start_us = INT64_MIN;
 }
 
+/* Does time_us lie in the sample that is being gathered? Comparisons, where l2_floor_us would divide. */
+static bool is_in_sample(const struct l2_stream *s, const struct l2_params *params, int64_t time_us)
+{
+    const int64_t start_us = s->sample.start_us;
+
+    return start_us <= time_us && time_us < start_us + us(params->sample_s);
+}
+
 static void add_to_sample(struct l2_stream *s, const struct l2_params *params,
                           const struct l2_snapshot *snapshot, bool broken)
 {
-    const int64_t start_us = l2_floor_us(snapshot->event_time_us, us(params->sample_s));
-
-    if (s->sample.start_us != start_us)
-        s->sample = (struct l2_sample){.start_us = start_us};
+    if (s->sample.start_us == INT64_MIN)
+        s->sample = (struct l2_sample){
+            .start_us = l2_floor_us(snapshot->event_time_us, us(params->sample_s))};
     s->sample.left_out |= broken || !snapshot->has_flow;
     if (snapshot->has_flow)
         s->sample.signed_volume_quote += snapshot->flow.buy_quote - snapshot->flow.sell_quote;
@@ -116,7 +123,7 @@ void l2_stream_take(struct l2_stream *s, const struct l2_params *params,
 
     assert(!l2_stream_is_due(s, params, n->event_time_us));
     /* before the gap is marked: the ring may move past the minute of the sample before */
-    if (s->sample.start_us != l2_floor_us(n->event_time_us, us(params->sample_s)))
+    if (!is_in_sample(s, params, n->event_time_us))
         finish_sample(s);
     const bool broken = follow_link(s, params, n, &top);
 

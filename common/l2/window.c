@@ -13,23 +13,36 @@ void l2_window_reset(struct l2_window *w)
 {
     for (uint32_t i = 0; i < w->minutes_n; i++)
         w->minutes[i] = (struct l2_minute){.start_us = INT64_MIN};
+    w->at = 0;
 }
 
 /* The minute that begins at start_us; NULL when the ring has moved past it. */
 static struct l2_minute *touch(struct l2_window *w, int64_t start_us)
 {
-    struct l2_minute *m = &w->minutes[slot_of(w, start_us)];
+    const uint32_t slot = slot_of(w, start_us);
+    struct l2_minute *m = &w->minutes[slot];
 
     if (m->start_us > start_us)
         return NULL;
     if (m->start_us < start_us)
         *m = (struct l2_minute){.start_us = start_us};
+    w->at = slot;
     return m;
+}
+
+/* The minute that holds time_us, without the divisions that finding its place in the ring costs, if it was touched last. */
+static inline struct l2_minute *touch_time(struct l2_window *w, int64_t time_us)
+{
+    struct l2_minute *m = &w->minutes[w->at];
+
+    if (m->start_us <= time_us && time_us < m->start_us + L2_MINUTE_US)
+        return m;
+    return touch(w, l2_floor_us(time_us, L2_MINUTE_US));
 }
 
 void l2_window_add_ofi(struct l2_window *w, int64_t time_us, double term)
 {
-    struct l2_minute *m = touch(w, l2_floor_us(time_us, L2_MINUTE_US));
+    struct l2_minute *m = touch_time(w, time_us);
 
     if (m != NULL)
         m->ofi += term;
@@ -38,7 +51,7 @@ void l2_window_add_ofi(struct l2_window *w, int64_t time_us, double term)
 void l2_window_add_sample(struct l2_window *w, int64_t time_us, double signed_volume_quote,
                           double dmid_quote)
 {
-    struct l2_minute *m = touch(w, l2_floor_us(time_us, L2_MINUTE_US));
+    struct l2_minute *m = touch_time(w, time_us);
 
     if (m != NULL)
         l2_kyle_add(&m->kyle, signed_volume_quote, dmid_quote);

@@ -21,6 +21,7 @@ struct l2_minute {
 struct l2_window {
     struct l2_minute *minutes;
     uint32_t minutes_n;
+    uint32_t at; /* minute touched last: nearly always the next one, too */
 };
 
 struct l2_window_sums {

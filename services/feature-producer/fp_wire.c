@@ -38,11 +38,10 @@ enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, si
         .bids_n = d->bids_n,
         .asks_n = d->asks_n,
         .has_flow = d->has_flow,
+        /* the decoder leaves zeros where there is none: every member is named, so nothing is zeroed twice */
+        .flow = {d->flow.buy_base, d->flow.sell_base, d->flow.buy_quote, d->flow.sell_quote,
+                 d->flow.trade_count},
     };
-    if (d->has_flow)
-        wire->snapshot->flow =
-            (struct l2_flow){d->flow.buy_base, d->flow.sell_base, d->flow.buy_quote,
-                             d->flow.sell_quote, d->flow.trade_count};
     return CODEC_OK;
 }
 

@@ -6,7 +6,7 @@
 /* A window of n minutes, empty. */
 static struct l2_window blank(struct l2_minute *minutes, uint32_t n)
 {
-    struct l2_window w = {minutes, n};
+    struct l2_window w = {.minutes = minutes, .minutes_n = n};
 
     l2_window_reset(&w);
     return w;
