@@ -56,6 +56,21 @@ static int fail(struct replay *r, const struct err *err, int code)
     return code;
 }
 
+/* A broken input: what has come of what was read before it? */
+static int fail_input(struct replay *r, const struct err *err, int code)
+{
+    (void)fail(r, err, code);
+    if (r->args.has_topics)
+        fprintf(stderr,
+                "l2replay: %" PRIu64 " snapshots and %" PRIu64
+                " candles from before that were sent\n",
+                r->tally.snapshots, r->tally.candles);
+    else if (r->args.output != NULL || r->args.candles != NULL)
+        fprintf(stderr, "l2replay: no file was made: %s is as it was\n",
+                r->args.output != NULL ? r->args.output : r->args.candles);
+    return code;
+}
+
 static void add_setting(struct replay *r, const char *key, const char *value)
 {
     if (value[0] != '\0' && r->settings_n < SETTINGS_MAX)
@@ -152,7 +167,7 @@ static int open_recordings(struct replay *r)
         struct rep_source looped;
         const enum err_class e = rep_loop(&r->source, a->loop_us, &looped, &err);
         if (e != ERR_OK)
-            return fail(r, &err, e == ERR_REJECT ? REP_DATA : REP_INTERNAL);
+            return fail_input(r, &err, e == ERR_REJECT ? REP_DATA : REP_INTERNAL);
         rep_source_free(&r->source);
         r->source = looped;
     }
@@ -237,10 +252,9 @@ static int play(struct replay *r)
             struct err ignored; /* what was sent is whole: let it arrive */
             (void)!rep_sink_finish(r->sink, &ignored);
         }
-        return fail(r, &err,
-                    !run.is_source_at_fault ? sink_code(r, e)
-                    : e == ERR_REJECT       ? REP_DATA
-                                            : REP_INTERNAL);
+        if (!run.is_source_at_fault)
+            return fail(r, &err, sink_code(r, e));
+        return fail_input(r, &err, e == ERR_REJECT ? REP_DATA : REP_INTERNAL);
     }
     if (!rep_stopping() || a->has_topics) { /* an interrupted file stays absent */
         e = rep_sink_finish(r->sink, &err);

@@ -55,8 +55,8 @@ static const struct argp_option options[] = {
      "the symbol that these files hold; --input and --symbol may come again for another", 1},
     {"exchange", KEY_EXCHANGE, "NAME", 0, "the records' exchange (binance, or synthetic)", 1},
     {"depth", KEY_DEPTH, "N", 0, "levels a side (20)", 1},
-    {"thin", KEY_THIN, "MS", 0,
-     "one snapshot, the first, in each MS of event time; flow is summed", 1},
+    {"thin", KEY_THIN, "MS", 0, "one snapshot, the first, in each MS of event time; flow is summed",
+     1},
 
     {NULL, 0, NULL, 0, "Where to send it:", 2},
     {"output", KEY_OUTPUT, "FILE.avro", 0, "snapshots into one Avro object container file", 2},
@@ -147,8 +147,8 @@ static uint64_t whole(const struct argp_state *state, const char *name, const ch
     return v;
 }
 
-static double number(const struct argp_state *state, const char *name, const char *text,
-                     double min, double max)
+static double number(const struct argp_state *state, const char *name, const char *text, double min,
+                     double max)
 {
     double v = 0;
 
@@ -235,9 +235,7 @@ static void parse_source(const struct argp_state *state, struct rep_args *a, con
 static void parse_speed(const struct argp_state *state, struct rep_args *a, const char *text)
 {
     a->has_speed = true;
-    a->speed = strcmp(text, "max") == 0
-                   ? 0
-                   : number(state, "--speed", text, 1e-6, CLK_SPEED_MAX);
+    a->speed = strcmp(text, "max") == 0 ? 0 : number(state, "--speed", text, 1e-6, CLK_SPEED_MAX);
 }
 
 static error_t parse_what(int key, char *arg, struct argp_state *state, struct rep_args *a)

@@ -72,8 +72,10 @@ static enum err_class fill(struct rep_file *f, struct err *err)
     }
     if (f->end > REP_LINE_BYTES_MAX ||
         !rep_grow((void **)&f->buf, &f->cap, f->end + READ_BYTES, BUFFER_BYTES_MAX, 1))
-        return err_set(err, ERR_REJECT, "%.120s:%" PRIu64 ": a line of more than %zu MiB: is it a "
-                       "recording?", f->path, f->line + 1, REP_LINE_BYTES_MAX >> 20);
+        return err_set(err, ERR_REJECT,
+                       "%.120s:%" PRIu64 ": a line of more than %zu MiB: is it a "
+                       "recording?",
+                       f->path, f->line + 1, REP_LINE_BYTES_MAX >> 20);
     const int n = gzread(f->gz, f->buf + f->end, (unsigned)READ_BYTES);
     const char *const text = gzerror(f->gz, &code);
     if (n > 0) {
@@ -81,13 +83,16 @@ static enum err_class fill(struct rep_file *f, struct err *err)
         return ERR_OK;
     }
     if (code == Z_BUF_ERROR)
-        return err_set(err, ERR_REJECT, "%.120s:%" PRIu64 ": the gzip is truncated after %" PRIu64
-                       " whole lines (byte %" PRIu64 "): get the file again", f->path, f->line + 1,
-                       f->line, rep_file_bytes_read(f));
+        return err_set(err, ERR_REJECT,
+                       "%.120s:%" PRIu64 ": the gzip is truncated after %" PRIu64
+                       " whole lines (byte %" PRIu64 "): get the file again",
+                       f->path, f->line + 1, f->line, rep_file_bytes_read(f));
     if (n < 0 || code != Z_OK)
-        return err_set(err, ERR_REJECT, "%.120s:%" PRIu64 ": damaged after %" PRIu64
-                       " whole lines (byte %" PRIu64 "): %.60s", f->path, f->line + 1, f->line,
-                       rep_file_bytes_read(f), code == Z_ERRNO ? strerror(errno) : text);
+        return err_set(err, ERR_REJECT,
+                       "%.120s:%" PRIu64 ": damaged after %" PRIu64 " whole lines (byte %" PRIu64
+                       "): %.60s",
+                       f->path, f->line + 1, f->line, rep_file_bytes_read(f),
+                       code == Z_ERRNO ? strerror(errno) : text);
     f->is_at_end = true;
     return ERR_OK;
 }
@@ -100,8 +105,8 @@ enum err_class rep_file_next(struct rep_file *f, const char **ret_line, size_t *
     for (;;) {
         char *const from = f->buf + f->begin;
         const size_t have = f->end - f->begin;
-        char *const newline = have > searched ? memchr(from + searched, '\n', have - searched)
-                                              : NULL;
+        char *const newline =
+            have > searched ? memchr(from + searched, '\n', have - searched) : NULL;
         if (newline == NULL && !f->is_at_end) {
             searched = have;
             const enum err_class e = fill(f, err);

@@ -23,8 +23,9 @@ void rep_file_close(struct rep_file *file); /* NULL-safe */
 enum err_class rep_file_next(struct rep_file *file, const char **ret_line, size_t *ret_n,
                              bool *ret_got, struct err *err) MUST_CHECK;
 
-uint64_t rep_file_line(const struct rep_file *file); /* number of the line handed out last, from 1 */
+uint64_t
+rep_file_line(const struct rep_file *file); /* number of the line handed out last, from 1 */
 uint64_t rep_file_bytes_read(const struct rep_file *file); /* as on disk: for a progress bar */
-uint64_t rep_file_bytes(const struct rep_file *file);      /* as on disk; 0 when unknown (a pipe) */
+uint64_t rep_file_bytes(const struct rep_file *file); /* as on disk; 0 when unknown (a pipe) */
 
 #endif

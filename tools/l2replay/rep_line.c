@@ -61,9 +61,8 @@ static enum err_class get_levels(const json_t *levels, const char *name, struct 
 
     if (!json_is_array(levels))
         return err_set(err, ERR_REJECT, "'%s' is not an array", name);
-    if (n > REP_LINE_LEVELS_MAX ||
-        !rep_grow((void **)&msg->levels, &msg->levels_cap, at + n, REP_LINE_LEVELS_MAX,
-                  sizeof *msg->levels))
+    if (n > REP_LINE_LEVELS_MAX || !rep_grow((void **)&msg->levels, &msg->levels_cap, at + n,
+                                             REP_LINE_LEVELS_MAX, sizeof *msg->levels))
         return err_set(err, ERR_REJECT, "more than %zu levels", REP_LINE_LEVELS_MAX);
     for (size_t i = 0; i < n; i++) {
         const json_t *const pair = json_array_get(levels, i);
@@ -79,8 +78,7 @@ static enum err_class get_levels(const json_t *levels, const char *name, struct 
             return err_set(err, ERR_REJECT,
                            "'%s' price '%.40s' is not a number above 0 of at most %d decimals",
                            name, json_string_value(price), REP_DEC_PRICE_DECIMALS);
-        if (!rep_dec_value(json_string_value(quantity), json_string_length(quantity),
-                           &l->quantity))
+        if (!rep_dec_value(json_string_value(quantity), json_string_length(quantity), &l->quantity))
             return err_set(err, ERR_REJECT, "'%s' quantity '%.40s' is not a number", name,
                            json_string_value(quantity));
     }
@@ -140,8 +138,8 @@ static enum err_class parse_trade(const json_t *data, struct rep_msg *msg, struc
     if (e != ERR_OK)
         return e;
     msg->kind = REP_MSG_TRADE;
-    msg->is_market = kind == NULL || (json_is_string(kind) &&
-                                      strcmp(json_string_value(kind), "MARKET") == 0);
+    msg->is_market =
+        kind == NULL || (json_is_string(kind) && strcmp(json_string_value(kind), "MARKET") == 0);
     if (!json_is_boolean(maker))
         return reject(err, "trade without 'm'");
     msg->is_buy = json_is_false(maker); /* the buyer was the maker: the aggressor sold */

@@ -10,8 +10,8 @@
 
 void rep_pace_init(struct rep_pace *pace, const struct clk *clk, double speed, double rate)
 {
-    *pace = (struct rep_pace){
-        .clk = clk, .speed = speed, .rate = rate, .started_us = clk_mono_us()};
+    *pace =
+        (struct rep_pace){.clk = clk, .speed = speed, .rate = rate, .started_us = clk_mono_us()};
 }
 
 void rep_pace_free(struct rep_pace *pace)

@@ -42,8 +42,7 @@ static enum err_class send_due(struct rep_run *run, struct waiting *w, int64_t u
             break;
         const struct rep_candle candle = w->candles[first];
         w->n--;
-        memmove(w->candles + first, w->candles + first + 1,
-                (w->n - first) * sizeof *w->candles);
+        memmove(w->candles + first, w->candles + first + 1, (w->n - first) * sizeof *w->candles);
         const enum err_class e = send_candle(run, &candle, ret_go, err);
         if (e != ERR_OK || !*ret_go)
             return e;
@@ -113,8 +112,7 @@ enum err_class rep_run(struct rep_run *run, struct err *err)
         run->is_source_at_fault = e != ERR_OK;
         if (e != ERR_OK || !got)
             break;
-        if (!item.is_trade && run->snapshots_max > 0 &&
-            run->tally->snapshots == run->snapshots_max)
+        if (!item.is_trade && run->snapshots_max > 0 && run->tally->snapshots == run->snapshots_max)
             break;
         e = take(run, candles, &w, &item, &go, err);
         if (e != ERR_OK)

@@ -26,8 +26,8 @@ struct rep_sink {
 };
 
 static_assert(CODEC_CANDLE_BYTES_MAX <= CODEC_L2_SNAPSHOT_BYTES_MAX, "bytes holds a candle too");
-static_assert(REP_DEPTH_MAX == sizeof((struct codec_l2_snapshot *)0)->bids /
-                                   sizeof(struct codec_level),
+static_assert(REP_DEPTH_MAX ==
+                  sizeof((struct codec_l2_snapshot *)0)->bids / sizeof(struct codec_level),
               "the schema's bound");
 
 static void on_kafka_log(void *user, int level, const char *text)
@@ -109,8 +109,8 @@ static enum err_class send(struct rep_sink *s, enum topics_id topic, struct code
 }
 
 static enum err_class put(struct rep_sink *s, struct codec_file_writer *file, enum topics_id topic,
-                          const struct codec_record *record, const void *v,
-                          struct codec_str symbol, struct err *err)
+                          const struct codec_record *record, const void *v, struct codec_str symbol,
+                          struct err *err)
 {
     size_t n;
 

@@ -94,13 +94,12 @@ static bool take_trade(struct rep_stream *s, struct rep_item *item)
     }
     s->counts.trades++;
     add_trade(s);
-    *item = (struct rep_item){.is_trade = true,
-                              .symbol = s->options.index,
-                              .event_us = s->msg.event_us,
-                              .due_us = s->msg.event_us,
-                              .trade = {.price = s->msg.price,
-                                        .quantity = s->msg.quantity,
-                                        .is_buy = s->msg.is_buy}};
+    *item = (struct rep_item){
+        .is_trade = true,
+        .symbol = s->options.index,
+        .event_us = s->msg.event_us,
+        .due_us = s->msg.event_us,
+        .trade = {.price = s->msg.price, .quantity = s->msg.quantity, .is_buy = s->msg.is_buy}};
     return true;
 }
 
@@ -199,8 +198,9 @@ static enum err_class at_end(const struct rep_stream *s, struct err *err)
               "begin";
     else if (s->sync.is_known && s->sync.is_first)
         why = "no depthUpdate message follows its REST depth answer";
-    return err_set(err, ERR_REJECT, "%.100s: no snapshot of %s could be made of %" PRIu64
-                   " lines: %s", path_of(s), s->options.symbol, s->counts.lines, why);
+    return err_set(err, ERR_REJECT,
+                   "%.100s: no snapshot of %s could be made of %" PRIu64 " lines: %s", path_of(s),
+                   s->options.symbol, s->counts.lines, why);
 }
 
 enum err_class rep_stream_next(struct rep_stream *s, struct rep_item *ret_item, bool *ret_got,

@@ -12,9 +12,9 @@ struct rep_stream_options {
     const char *const *paths; /* in the order of time; borrowed */
     unsigned paths_n;
     const char *symbol; /* as the exchange spells it; borrowed */
-    uint32_t index;     /* the items' symbol */
-    unsigned depth;     /* levels a side, at most REP_DEPTH_MAX */
-    int64_t thin_us;    /* at most one snapshot in each [k, k + 1) × thin_us; 0: every one */
+    uint32_t index; /* the items' symbol */
+    unsigned depth; /* levels a side, at most REP_DEPTH_MAX */
+    int64_t thin_us; /* at most one snapshot in each [k, k + 1) × thin_us; 0: every one */
 };
 
 struct rep_stream_counts {

@@ -167,14 +167,15 @@ static void quote(struct symbol *s, unsigned depth)
     }
 }
 
-/* Far from where it began a symbol turns round, so that a long run stays on the grid. */
-static void choose_regime(struct symbol *s)
+/* Far from where it began a symbol turns round at once, so that a long run stays on the grid. */
+static void choose_regime(struct symbol *s, unsigned rate_hz)
 {
-    s->regime = (enum regime)below(s, REGIMES);
     if (s->bids[0].ticks < s->start_ticks * 3 / 4)
         s->regime = RISING;
     else if (s->bids[0].ticks > s->start_ticks * 5 / 4)
         s->regime = FALLING;
+    else if (below(s, (int64_t)rate_hz * REGIME_S) == 0)
+        s->regime = (enum regime)below(s, REGIMES);
 }
 
 static void fall_silent(struct symbol *s, unsigned depth, int64_t now_us)
@@ -227,7 +228,7 @@ static void snap(struct synth *m, struct symbol *s, uint32_t index, int64_t even
     m->has_snapshot = true;
 }
 
-/* One step of one symbol at event_us. Draws happen in a fixed order whatever comes of them. */
+/* One step of one symbol at event_us. */
 static void turn(struct synth *m, uint32_t index, int64_t event_us)
 {
     struct symbol *const s = &m->symbols[index];
@@ -237,22 +238,22 @@ static void turn(struct synth *m, uint32_t index, int64_t event_us)
     m->flow = (struct codec_flow){0};
     if (event_us < s->silent_until_us)
         return;
-    if (below(s, (int64_t)rate * REGIME_S) == 0)
-        choose_regime(s);
+    choose_regime(s, rate);
     while (m->trades_n < REP_SYNTH_TRADES_MAX && chance(s, regimes[s->regime].trade))
         aggress(m, s);
     quote(s, depth);
+    assert(s->bids[depth - 1].ticks > 0);
     snap(m, s, index, event_us);
     if (below(s, (int64_t)rate * SILENCE_S) == 0)
         fall_silent(s, depth, event_us);
 }
 
-/* Trades lie evenly between the two snapshots; after a silence only its last second was recorded. */
+/* Trades lie evenly between the two snapshots; after a silence only its last second was recorded.
+ */
 static int64_t trade_time(const struct synth *m)
 {
     const int64_t until_us = m->snapshot.event_us;
-    const int64_t from_us =
-        until_us - m->since_us > 1000000 ? until_us - 1000000 : m->since_us;
+    const int64_t from_us = until_us - m->since_us > 1000000 ? until_us - 1000000 : m->since_us;
 
     return from_us + (until_us - from_us) * (int64_t)(m->trades_given + 1) / (m->trades_n + 1);
 }

@@ -1,12 +1,12 @@
 /*
  * rep_synth.h: a made-up market: seeded, endless in variety, and obeying every rule of a feed.
  *
- * Each symbol is a book of `depth` levels a side on a grid of 0.1. A regime (calm, volatile, rising,
- * falling), which changes every five minutes or so, sets how often aggressors come and on which
- * side; they eat levels, so that prices move with the flow; quotes then close the spread again. About
- * every half hour a symbol's feed falls silent for 6 to 65 s; half of those end in a new epoch. The
- * same options give the same items on every machine: whole numbers inside, one division on the way
- * out. A symbol's market depends on the seed, its number, the rate and the start alone.
+ * Each symbol is a book of `depth` levels a side on a grid of 0.1. A regime (calm, volatile,
+ * rising, falling), which changes every five minutes or so, sets how often aggressors come and on
+ * which side; they eat levels, so that prices move with the flow; quotes then close the spread
+ * again. About every half hour a symbol's feed falls silent for 6 to 65 s; half of those end in a
+ * new epoch. The same options give the same items on every machine: whole numbers inside, one
+ * division on the way out.
  */
 #ifndef REP_SYNTH_H
 #define REP_SYNTH_H

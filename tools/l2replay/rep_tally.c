@@ -200,7 +200,8 @@ bool rep_tally_json(const struct rep_tally *t, const struct rep_tally_more *more
     }
     json_object_set_new(root, "symbols", symbols);
     json_object_set_new(root, "recordings", recordings);
-    const bool ok = root != NULL && json_dumpf(root, out, JSON_INDENT(2)) == 0;
+    const bool ok =
+        root != NULL && json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) == 0;
     fputc('\n', out);
     json_decref(root);
     return ok;

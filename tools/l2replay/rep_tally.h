@@ -29,7 +29,8 @@ void rep_tally_free(struct rep_tally *tally);
 void rep_tally_snapshot(struct rep_tally *tally, const struct rep_item *item);
 void rep_tally_candle(struct rep_tally *tally, const struct rep_candle *candle);
 
-/* Draws the bar on stderr when it is a terminal and the last one is 100 ms old; part -1: unknown. */
+/* Draws the bar on stderr when it is a terminal and the last one is 100 ms old; part -1: unknown.
+ */
 void rep_tally_show(struct rep_tally *tally, double part);
 void rep_tally_wipe(struct rep_tally *tally); /* the bar's line is blank again */
 
