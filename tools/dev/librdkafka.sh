@@ -37,6 +37,7 @@ Dir::State::lists "$d/lists";
 Dir::Cache "$d/cache";
 APT::Sandbox::User "$(id -un)";
 Acquire::Retries "3";
+Acquire::Check-Valid-Until "false";
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
