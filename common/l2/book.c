@@ -38,10 +38,12 @@ static inline lanes bits_of(const struct l2_level *level)
 }
 
 /*
- * Are all levels finite, without a sign, and their prices strictly ordered? Good books are all but a few, so this is one pass without
- * a branch, on the doubles' bits, which for numbers without a sign are ordered as the numbers are: a step in the right order is a
- * negative difference, and one more in the exponent carries an infinity or a NaN into the sign. Says no to -0.0, too. It costs 0.6 ns
- * a level with SSE2 alone; comparisons of doubles cost 2.7, since their masks went through general registers.
+ * Are all levels finite, without a sign, and their prices strictly ordered? Good books are all but
+ * a few, so this is one pass without a branch, on the doubles' bits, which for numbers without a
+ * sign are ordered as the numbers are: a step in the right order is a negative difference, and one
+ * more in the exponent carries an infinity or a NaN into the sign. Says no to -0.0, too. It costs
+ * 0.6 ns a level with SSE2 alone; comparisons of doubles cost 2.7, since their masks went through
+ * general registers.
  */
 static inline bool side_is_plain(const struct l2_level *levels, uint32_t n, bool falling)
 {
@@ -85,7 +87,8 @@ static void side_faults(const struct l2_level *levels, uint32_t n, double sign, 
     }
 }
 
-/* The slow way, for books that are not plain: which fault, if any, comes first in the order of enum l2_reject? */
+/* The slow way, for books that are not plain: which fault, if any, comes first in the order of enum
+ * l2_reject? */
 static enum l2_reject first_fault(const struct l2_snapshot *s)
 {
     struct faults f = {false};
@@ -127,8 +130,8 @@ bool l2_symbol_ok(const char *symbol, size_t n)
         return false;
     for (size_t i = 0; i < n; i++) {
         const char c = symbol[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
-              c == '_' || c == '-'))
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+              c == '.' || c == '_' || c == '-'))
             return false;
     }
     return true;

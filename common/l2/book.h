@@ -28,7 +28,8 @@ enum l2_reject {
 
 extern const char *const l2_reject_names[L2_REJECTS + 1]; /* NULL-terminated, for metrics */
 
-/* L2_ACCEPTED, or the first reason of EMPTY_SIDE … CROSSED_BOOK, in that order over the whole record. */
+/* L2_ACCEPTED, or the first reason of EMPTY_SIDE … CROSSED_BOOK, in that order over the whole
+ * record. */
 enum l2_reject l2_book_check(const struct l2_snapshot *snapshot);
 
 /* [A-Za-z0-9._-]{1,32} */

@@ -12,7 +12,8 @@ struct l2_top {
 
 /* Precondition of both: the book was accepted by l2_book_check. */
 struct l2_top l2_top_of(const struct l2_snapshot *snapshot);
-/* Sets mid_price, spread_bps and the imbalances that the book supports; the windowed columns stay null. */
+/* Sets mid_price, spread_bps and the imbalances that the book supports; the windowed columns stay
+ * null. */
 void l2_book_columns(const struct l2_snapshot *snapshot, struct l2_row *ret_row);
 
 static inline double l2_mid(const struct l2_top *top)
@@ -26,7 +27,8 @@ static inline double l2_spread_bps(const struct l2_top *top)
     return (top->ask_price - top->bid_price) / l2_mid(top) * 1e4;
 }
 
-/* e_n of Cont, Kukanov, Stoikov (2014), eq. 10, base units. Prices compare as sent: equal doubles are equal ticks. */
+/* e_n of Cont, Kukanov, Stoikov (2014), eq. 10, base units. Prices compare as sent: equal doubles
+ * are equal ticks. */
 double l2_ofi_term(const struct l2_top *previous, const struct l2_top *now);
 
 #endif

@@ -6,8 +6,10 @@
 void l2_kyle_add(struct l2_kyle *k, double signed_volume_quote, double dmid_quote)
 {
     assert(isfinite(signed_volume_quote) && isfinite(dmid_quote));
-    const struct l2_kyle one = {
-        .n = 1, .mean_x = signed_volume_quote, .mean_y = dmid_quote, .x_first = signed_volume_quote};
+    const struct l2_kyle one = {.n = 1,
+                                .mean_x = signed_volume_quote,
+                                .mean_y = dmid_quote,
+                                .x_first = signed_volume_quote};
 
     l2_kyle_merge(k, &one);
 }

@@ -1,4 +1,5 @@
-/* l2.h: the domain, pure: books, features, windows, bars, purge, feature sets, sketches. Include this, or the part you need. */
+/* l2.h: the domain, pure: books, features, windows, bars, purge, feature sets, sketches. Include
+ * this, or the part you need. */
 #ifndef L2_H
 #define L2_H
 

@@ -50,9 +50,10 @@ enum err_class l2_params_check(const struct l2_params *p, struct err *err)
         if (e != ERR_OK)
             return e;
     }
-    if (p->bar_s != 60 && p->bar_s != 300 && p->bar_s != 900 && p->bar_s != 1800 && p->bar_s != 3600)
-        return err_set(err, ERR_REJECT,
-                       "bar_seconds: %u is not one of 60, 300, 900, 1800, 3600", p->bar_s);
+    if (p->bar_s != 60 && p->bar_s != 300 && p->bar_s != 900 && p->bar_s != 1800 &&
+        p->bar_s != 3600)
+        return err_set(err, ERR_REJECT, "bar_seconds: %u is not one of 60, 300, 900, 1800, 3600",
+                       p->bar_s);
     if (p->window_s % 60 != 0)
         return err_set(err, ERR_REJECT, "window_seconds: %u is not a multiple of 60", p->window_s);
     if (60 % p->sample_s != 0)

@@ -29,7 +29,8 @@ struct l2_params l2_params_default(void);
 /* ERR_REJECT names the parameter, its value and its bounds. */
 enum err_class l2_params_check(const struct l2_params *params, struct err *err) MUST_CHECK;
 
-/* "l2_schema_v1", followed by what differs from the defaults: "+w<window s>+k<sample s>+g…+a…+c…+n…", in this order. */
+/* "l2_schema_v1", followed by what differs from the defaults: "+w<window s>+k<sample
+ * s>+g…+a…+c…+n…", in this order. */
 void l2_schema_version(const struct l2_params *params, char ret_name[L2_SCHEMA_VERSION_BYTES_MAX]);
 
 #endif

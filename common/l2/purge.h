@@ -1,6 +1,7 @@
 /*
- * purge.h: the newest bars of one symbol on the bar grid. The row of bar T serves the feature record of bar T + purge_bars (SPEC
- * section 5); the provenance beside it lets a restart begin where a bar ended (SPEC section 6). Pure.
+ * purge.h: the newest bars of one symbol on the bar grid. The row of bar T serves the feature
+ * record of bar T + purge_bars (SPEC section 5); the provenance beside it lets a restart begin
+ * where a bar ended (SPEC section 6). Pure.
  */
 #ifndef L2_PURGE_H
 #define L2_PURGE_H
@@ -19,11 +20,14 @@ struct l2_past_bar {
     bool closed_by_clock;
     struct l2_resume resume;
     int64_t source_offset; /* next input offset at the close */
-    int64_t bars_offset;   /* where it stands in l2.bars, or a bound from below while that is not known */
-    int64_t anchor_offset; /* first input offset that bars from this one on depend on; -1: none of them yet */
+    int64_t
+        bars_offset; /* where it stands in l2.bars, or a bound from below while that is not known */
+    int64_t anchor_offset; /* first input offset that bars from this one on depend on; -1: none of
+                              them yet */
 };
 
-/* A ring of `bars_n` bars of bar_us each, at bar_time / bar_us modulo its length. The memory is the caller's. */
+/* A ring of `bars_n` bars of bar_us each, at bar_time / bar_us modulo its length. The memory is the
+ * caller's. */
 struct l2_past {
     struct l2_past_bar *bars;
     uint32_t bars_n;
@@ -33,7 +37,8 @@ struct l2_past {
 void l2_past_reset(struct l2_past *past);
 /* The bar that begins at bar_time_us, or NULL. */
 struct l2_past_bar *l2_past_find(const struct l2_past *past, int64_t bar_time_us);
-/* The place of the bar that begins at bar_time_us, emptied unless it is there already. NULL when a newer one stands in it. */
+/* The place of the bar that begins at bar_time_us, emptied unless it is there already. NULL when a
+ * newer one stands in it. */
 struct l2_past_bar *l2_past_put(struct l2_past *past, int64_t bar_time_us);
 
 #endif

@@ -5,9 +5,10 @@
 #include <string.h>
 
 /*
- * y(x) = e + P(m - 1) approximates log2 x for x = m·2^e, 1 ≤ m < 2, with P the cubic for which dy/d(ln x) = P'(s)(1 + s) stays
- * nearest to constant: between 10/7 and 1.486 against 1/ln 2 = 1.443. A bin is 1/K wide in y, hence at most (1/K)/(10/7) wide in
- * ln x, which must be at most ln γ, γ = (1 + α)/(1 - α): K = 7/(10 ln γ) = 34.99883…; this exact double is part of the format.
+ * y(x) = e + P(m - 1) approximates log2 x for x = m·2^e, 1 ≤ m < 2, with P the cubic for which
+ * dy/d(ln x) = P'(s)(1 + s) stays nearest to constant: between 10/7 and 1.486 against 1/ln 2
+ * = 1.443. A bin is 1/K wide in y, hence at most (1/K)/(10/7) wide in ln x, which must be at most
+ * ln γ, γ = (1 + α)/(1 - α): K = 7/(10 ln γ) = 34.99883…; this exact double is part of the format.
  */
 #define P3 (6.0 / 35.0)
 #define P2 (-3.0 / 5.0)
@@ -158,7 +159,8 @@ bool l2_sketch_quantile(const struct l2_sketch *sketch, double q, double *ret_va
         *ret_value = L2_SKETCH_MAX;
     } else {
         const double low = inverse((double)i - 1 + FIRST), high = inverse((double)i + FIRST);
-        *ret_value = 2 * low * high / (low + high); /* the point whose relative error to both is equal */
+        *ret_value =
+            2 * low * high / (low + high); /* the point whose relative error to both is equal */
     }
     return true;
 }

@@ -1,6 +1,7 @@
 /*
- * sketch.h: a mergeable histogram of spreads with relative error (DDSketch: Masson, Rim, Lee, VLDB 2019), from 10^-4 to 10^4 bps
- * within 1 %. The bin of x comes from frexp and a fixed cubic, so it is the same on every CPU. docs/formats.md describes the bytes.
+ * sketch.h: a mergeable histogram of spreads with relative error (DDSketch: Masson, Rim, Lee, VLDB
+ * 2019), from 10^-4 to 10^4 bps within 1 %. The bin of x comes from frexp and a fixed cubic, so it
+ * is the same on every CPU. docs/formats.md describes the bytes.
  */
 #ifndef L2_SKETCH_H
 #define L2_SKETCH_H
@@ -24,12 +25,14 @@ uint32_t l2_sketch_bin(double x);
 void l2_sketch_add(struct l2_sketch *sketch, double x);
 void l2_sketch_merge(struct l2_sketch *into, const struct l2_sketch *from);
 
-/* Sorted (index delta, count) varints; an empty sketch is no bytes. Returns the length, ≤ L2_SKETCH_BYTES_MAX. */
+/* Sorted (index delta, count) varints; an empty sketch is no bytes. Returns the length, ≤
+ * L2_SKETCH_BYTES_MAX. */
 size_t l2_sketch_encode(const struct l2_sketch *sketch, uint8_t ret_bytes[L2_SKETCH_BYTES_MAX]);
 /* Adds the encoded counts to *into. false, and *into unchanged, when the bytes are no sketch. */
 bool l2_sketch_decode_add(struct l2_sketch *into, const uint8_t *bytes, size_t n);
 
-/* The q-quantile (0 ≤ q ≤ 1; rank ⌊q(n − 1)⌋), within 1 % inside the range, else the range's edge; false when empty. */
+/* The q-quantile (0 ≤ q ≤ 1; rank ⌊q(n − 1)⌋), within 1 % inside the range, else the range's edge;
+ * false when empty. */
 bool l2_sketch_quantile(const struct l2_sketch *sketch, double q, double *ret_value);
 
 #endif

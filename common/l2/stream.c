@@ -57,7 +57,8 @@ void l2_stream_break(struct l2_stream *s)
     s->broken = true;
 }
 
-bool l2_stream_is_due(const struct l2_stream *s, const struct l2_params *params, int64_t event_time_us)
+bool l2_stream_is_due(const struct l2_stream *s, const struct l2_params *params,
+                      int64_t event_time_us)
 {
     return s->started && event_time_us >= s->bar_time_us + us(params->bar_s);
 }
@@ -78,7 +79,8 @@ static void finish_sample(struct l2_stream *s)
     s->sample.start_us = INT64_MIN;
 }
 
-/* Does time_us lie in the sample that is being gathered? Comparisons, where l2_floor_us would divide. */
+/* Does time_us lie in the sample that is being gathered? Comparisons, where l2_floor_us would
+ * divide. */
 static bool is_in_sample(const struct l2_stream *s, const struct l2_params *params, int64_t time_us)
 {
     const int64_t start_us = s->sample.start_us;
@@ -97,7 +99,8 @@ static void add_to_sample(struct l2_stream *s, const struct l2_params *params,
         s->sample.signed_volume_quote += snapshot->flow.buy_quote - snapshot->flow.sell_quote;
 }
 
-/* The link from the last snapshot to this one: either it carries an e_n, or the time between is a gap. */
+/* The link from the last snapshot to this one: either it carries an e_n, or the time between is a
+ * gap. */
 static bool follow_link(struct l2_stream *s, const struct l2_params *params,
                         const struct l2_snapshot *n, const struct l2_top *top)
 {

@@ -1,6 +1,7 @@
 /*
- * stream.h: one symbol's snapshots in, one bar's row out (SPEC sections 3 and 4). Judges order, follows links and gaps, keeps the window.
- * Pure: the live producer, the batch and the leakage proof all fold through here, so they cannot disagree.
+ * stream.h: one symbol's snapshots in, one bar's row out (SPEC sections 3 and 4). Judges order,
+ * follows links and gaps, keeps the window. Pure: the live producer, the batch and the leakage
+ * proof all fold through here, so they cannot disagree.
  */
 #ifndef L2_STREAM_H
 #define L2_STREAM_H
@@ -51,22 +52,30 @@ struct l2_bar {
 };
 
 /* A blank stream, on the caller's memory of window_s / 60 minutes. */
-void l2_stream_init(struct l2_stream *stream, const struct l2_params *params, struct l2_minute *minutes);
-/* A stream that stands where an earlier bar closed: open bar bar_time_us, `resume` as its last snapshot, which itself is unknown. */
-void l2_stream_resume(struct l2_stream *stream, const struct l2_params *params, const struct l2_resume *resume, int64_t bar_time_us);
+void l2_stream_init(struct l2_stream *stream, const struct l2_params *params,
+                    struct l2_minute *minutes);
+/* A stream that stands where an earlier bar closed: open bar bar_time_us, `resume` as its last
+ * snapshot, which itself is unknown. */
+void l2_stream_resume(struct l2_stream *stream, const struct l2_params *params,
+                      const struct l2_resume *resume, int64_t bar_time_us);
 
-/* The snapshot that `resume` named was found after all: what it says of the book and the link to the next one hold again. */
+/* The snapshot that `resume` named was found after all: what it says of the book and the link to
+ * the next one hold again. */
 void l2_stream_seed(struct l2_stream *stream, const struct l2_snapshot *snapshot);
 
-enum l2_verdict l2_stream_judge(const struct l2_stream *stream, int64_t epoch, int64_t sequence, int64_t event_time_us);
+enum l2_verdict l2_stream_judge(const struct l2_stream *stream, int64_t epoch, int64_t sequence,
+                                int64_t event_time_us);
 /* A record of this symbol was rejected or late: nothing is known of the time until the next. */
 void l2_stream_break(struct l2_stream *stream);
 /* Whether the open bar must be closed before a snapshot of this event time is taken. */
-bool l2_stream_is_due(const struct l2_stream *stream, const struct l2_params *params, int64_t event_time_us);
+bool l2_stream_is_due(const struct l2_stream *stream, const struct l2_params *params,
+                      int64_t event_time_us);
 /* Preconditions: the book is accepted, the verdict is L2_TAKE, no bar is due. */
-void l2_stream_take(struct l2_stream *stream, const struct l2_params *params, const struct l2_snapshot *snapshot, int64_t kafka_time_us);
+void l2_stream_take(struct l2_stream *stream, const struct l2_params *params,
+                    const struct l2_snapshot *snapshot, int64_t kafka_time_us);
 /* Closes the open bar and opens the next. Precondition: started. */
-void l2_stream_close(struct l2_stream *stream, const struct l2_params *params, struct l2_bar *ret_bar,
-                     uint8_t ret_sketch[L2_SKETCH_BYTES_MAX], size_t *ret_sketch_n);
+void l2_stream_close(struct l2_stream *stream, const struct l2_params *params,
+                     struct l2_bar *ret_bar, uint8_t ret_sketch[L2_SKETCH_BYTES_MAX],
+                     size_t *ret_sketch_n);
 
 #endif

@@ -1,4 +1,5 @@
-/* types.h: the words of the domain. Times are µs since the Unix epoch; prices are quote units, quantities base units. */
+/* types.h: the words of the domain. Times are µs since the Unix epoch; prices are quote units,
+ * quantities base units. */
 #ifndef L2_TYPES_H
 #define L2_TYPES_H
 
@@ -43,7 +44,8 @@ enum l2_column {
     L2_COLUMNS,
 };
 
-/* A row of columns; bit c of `present` is clear where column c is null. A null column's value is 0 and means nothing. */
+/* A row of columns; bit c of `present` is clear where column c is null. A null column's value is 0
+ * and means nothing. */
 struct l2_row {
     double value[L2_COLUMNS];
     uint32_t present;

@@ -30,7 +30,8 @@ static struct l2_minute *touch(struct l2_window *w, int64_t start_us)
     return m;
 }
 
-/* The minute that holds time_us, without the divisions that finding its place in the ring costs, if it was touched last. */
+/* The minute that holds time_us, without the divisions that finding its place in the ring costs, if
+ * it was touched last. */
 static inline struct l2_minute *touch_time(struct l2_window *w, int64_t time_us)
 {
     struct l2_minute *m = &w->minutes[w->at];
@@ -78,7 +79,8 @@ struct l2_window_sums l2_window_sum(const struct l2_window *w, int64_t end_us)
     struct l2_window_sums sums = {.gap_us = 0};
 
     assert(end_us % L2_MINUTE_US == 0);
-    for (int64_t start = end_us - w->minutes_n * L2_MINUTE_US; start < end_us; start += L2_MINUTE_US) {
+    for (int64_t start = end_us - w->minutes_n * L2_MINUTE_US; start < end_us;
+         start += L2_MINUTE_US) {
         const struct l2_minute *m = &w->minutes[slot_of(w, start)];
         if (m->start_us != start)
             continue;

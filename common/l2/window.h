@@ -1,6 +1,7 @@
 /*
- * window.h: the last window_s seconds of one symbol as partial sums per minute, Unix-aligned (SPEC section 4). Each close sums them
- * afresh, oldest first, so no running sum drifts and two runs agree to the byte. Pure.
+ * window.h: the last window_s seconds of one symbol as partial sums per minute, Unix-aligned (SPEC
+ * section 4). Each close sums them afresh, oldest first, so no running sum drifts and two runs
+ * agree to the byte. Pure.
  */
 #ifndef L2_WINDOW_H
 #define L2_WINDOW_H
@@ -17,7 +18,8 @@ struct l2_minute {
     struct l2_kyle kyle;
 };
 
-/* A ring of window_s / 60 minutes, at start_us / 60 s modulo its length. The memory is the caller's. */
+/* A ring of window_s / 60 minutes, at start_us / 60 s modulo its length. The memory is the
+ * caller's. */
 struct l2_window {
     struct l2_minute *minutes;
     uint32_t minutes_n;
@@ -33,10 +35,13 @@ struct l2_window_sums {
 /* Empties the window. */
 void l2_window_reset(struct l2_window *window);
 void l2_window_add_ofi(struct l2_window *window, int64_t time_us, double term);
-void l2_window_add_sample(struct l2_window *window, int64_t time_us, double signed_volume_quote, double dmid_quote);
-/* [from_us, to_us) is a gap; the part older than the ring is forgotten, the rest counts in the minutes it covers. */
+void l2_window_add_sample(struct l2_window *window, int64_t time_us, double signed_volume_quote,
+                          double dmid_quote);
+/* [from_us, to_us) is a gap; the part older than the ring is forgotten, the rest counts in the
+ * minutes it covers. */
 void l2_window_add_gap(struct l2_window *window, int64_t from_us, int64_t to_us);
-/* Sums of [end_us - minutes_n·60 s, end_us); end_us is a whole minute, and no later one was written. */
+/* Sums of [end_us - minutes_n·60 s, end_us); end_us is a whole minute, and no later one was
+ * written. */
 struct l2_window_sums l2_window_sum(const struct l2_window *window, int64_t end_us);
 
 #endif

@@ -1,11 +1,9 @@
 #include "fp_service.h"
 
-#include <argp.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define SCAN_REAL_US (200 * INT64_C(1000)) /* how often silent symbols are looked for, real time */
+#define SCAN_REAL_US (200 * INT64_C(1000)) /* how often silent symbols are looked for, real time   \
+                                            */
 
 static uint32_t config_u32(const struct config *config, const char *name)
 {
@@ -13,7 +11,8 @@ static uint32_t config_u32(const struct config *config, const char *name)
 }
 
 enum err_class fp_params_load(const struct config *config, const struct clk *clk,
-                              const struct fp_options *o, struct fp_params *ret_params, struct err *err)
+                              const struct fp_options *o, struct fp_params *ret_params,
+                              struct err *err)
 {
     const char *exchange = config_string(config, "exchange");
     struct fp_params p = {
@@ -26,12 +25,14 @@ enum err_class fp_params_load(const struct config *config, const struct clk *clk
                 .max_book_age_s = config_u32(config, "max_book_age_seconds"),
                 .coverage_pct = config_u32(config, "coverage_percent"),
                 .samples_min = config_u32(config, "samples_min"),
-                .purge_bars = o->has_purge ? o->purge_bars : config_u32(config, "CVN_L2_PURGE_BARS"),
+                .purge_bars =
+                    o->has_purge ? o->purge_bars : config_u32(config, "CVN_L2_PURGE_BARS"),
                 .symbol_ttl_s = config_u32(config, "symbol_ttl_seconds"),
             },
         .symbols_max = config_u32(config, "max_symbols"),
         .partitions_n = 1,
-        .close_grace_us = clk_grace_us(clk, config_u32(config, "close_grace_seconds") * L2_US_PER_S),
+        .close_grace_us =
+            clk_grace_us(clk, config_u32(config, "close_grace_seconds") * L2_US_PER_S),
         .scan_us = (int64_t)((double)SCAN_REAL_US * clk_speed(clk)),
         .catching_up_us = clk_grace_us(clk, 2 * L2_US_PER_S),
         .offline = o->offline_path != NULL,
@@ -41,10 +42,11 @@ enum err_class fp_params_load(const struct config *config, const struct clk *clk
         return err->class;
     if (!p.offline) {
         if (!l2_symbol_ok(exchange, strlen(exchange)))
-            return err_set(err, ERR_REJECT,
-                           "exchange: \"%s\" does not match [A-Za-z0-9._-]{1,32}: set it to the name that "
-                           "stands in the snapshots",
-                           exchange);
+            return err_set(
+                err, ERR_REJECT,
+                "exchange: \"%s\" does not match [A-Za-z0-9._-]{1,32}: set it to the name that "
+                "stands in the snapshots",
+                exchange);
         memcpy(p.exchange, exchange, strlen(exchange));
     }
     *ret_params = p;

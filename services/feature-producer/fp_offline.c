@@ -53,9 +53,11 @@ static int compare_closes(const void *a, const void *b)
     return (x->bar_time_us > y->bar_time_us) - (x->bar_time_us < y->bar_time_us);
 }
 
-static enum err_class add_close(struct offline *o, size_t *cap, const struct codec_l2_bar *bar, struct err *err)
+static enum err_class add_close(struct offline *o, size_t *cap, const struct codec_l2_bar *bar,
+                                struct err *err)
 {
-    if (bar->closed_by != CODEC_CLOSED_BY_CLOCK || bar->bar_seconds != (int32_t)o->wire.params->l2.bar_s)
+    if (bar->closed_by != CODEC_CLOSED_BY_CLOCK ||
+        bar->bar_seconds != (int32_t)o->wire.params->l2.bar_s)
         return ERR_OK;
     if (o->closes_n == *cap) {
         const size_t more = *cap == 0 ? 1024 : *cap * 2;
@@ -68,7 +70,8 @@ static enum err_class add_close(struct offline *o, size_t *cap, const struct cod
     struct close *c = &o->closes[o->closes_n++];
     memcpy(c->symbol, bar->symbol.data, bar->symbol.n);
     c->symbol_n = bar->symbol.n;
-    c->resume = (struct l2_resume){bar->resume.epoch, bar->resume.sequence, bar->resume.last_event_time_us, 0};
+    c->resume = (struct l2_resume){bar->resume.epoch, bar->resume.sequence,
+                                   bar->resume.last_event_time_us, 0};
     c->bar_time_us = bar->bar_time_us;
     return ERR_OK;
 }
@@ -92,8 +95,8 @@ static enum err_class load_closes(struct offline *o, const char *path, struct er
     return e;
 }
 
-static enum err_class put_dead(struct offline *o, const struct fp_action *a, const uint8_t *body, size_t n,
-                               struct err *err)
+static enum err_class put_dead(struct offline *o, const struct fp_action *a, const uint8_t *body,
+                               size_t n, struct err *err)
 {
     const struct codec_dead_letter dead = {
         .reason = codec_str(l2_reject_names[a->reject]),
@@ -108,8 +111,8 @@ static enum err_class put_dead(struct offline *o, const struct fp_action *a, con
     return codec_file_put(o->dlq, &dead, err);
 }
 
-static enum err_class apply(struct offline *o, const struct fp_action *a, const uint8_t *body, size_t n,
-                            struct err *err)
+static enum err_class apply(struct offline *o, const struct fp_action *a, const uint8_t *body,
+                            size_t n, struct err *err)
 {
     switch (a->kind) {
     case FP_EMIT_BAR: {
@@ -118,7 +121,8 @@ static enum err_class apply(struct offline *o, const struct fp_action *a, const 
         return codec_file_put(o->bars, &bar, err);
     }
     case FP_EMIT_FEATURE: {
-        /* nobody waits: the decision time stands for the time of production, so that equal input gives equal files */
+        /* nobody waits: the decision time stands for the time of production, so that equal input
+         * gives equal files */
         const int64_t t_us = a->bar_time_us + o->wire.params->l2.bar_s * L2_US_PER_S;
         const struct codec_l2_feature feature = fp_wire_feature(&o->wire, a, t_us);
         o->features_n++;
@@ -140,8 +144,8 @@ static enum err_class apply(struct offline *o, const struct fp_action *a, const 
     return ERR_OK;
 }
 
-static enum err_class step(struct offline *o, const struct fp_event *event, const uint8_t *body, size_t n,
-                           struct err *err)
+static enum err_class step(struct offline *o, const struct fp_event *event, const uint8_t *body,
+                           size_t n, struct err *err)
 {
     struct fp_update *u = &o->update;
     enum err_class e = ERR_OK;
@@ -154,7 +158,8 @@ static enum err_class step(struct offline *o, const struct fp_event *event, cons
     }
 }
 
-static enum err_class close_as_recorded(struct offline *o, const struct fp_event *event, struct err *err)
+static enum err_class close_as_recorded(struct offline *o, const struct fp_event *event,
+                                        struct err *err)
 {
     struct close key = {.symbol_n = event->symbol.n, .bar_time_us = INT64_MIN};
     int64_t bar_time_us;
@@ -174,7 +179,8 @@ static enum err_class close_as_recorded(struct offline *o, const struct fp_event
     }
     for (; e == ERR_OK && low < o->closes_n; low++) {
         const struct close *c = &o->closes[low];
-        struct fp_event close = {.kind = FP_CLOSE, .offset = event->offset + 1, .symbol = event->symbol};
+        struct fp_event close = {
+            .kind = FP_CLOSE, .offset = event->offset + 1, .symbol = event->symbol};
         if (c->symbol_n != key.symbol_n || memcmp(c->symbol, key.symbol, key.symbol_n) != 0 ||
             c->resume.epoch != key.resume.epoch || c->resume.sequence != key.resume.sequence)
             break;
@@ -196,7 +202,8 @@ static enum err_class fold(struct offline *o, struct err *err)
         if (body == NULL)
             return ERR_OK;
         if (fp_wire_snapshot(&o->wire, body, n) != CODEC_OK)
-            return err_set(err, ERR_REJECT, "%s: record %lld does not decode", o->in_name, (long long)offset);
+            return err_set(err, ERR_REJECT, "%s: record %lld does not decode", o->in_name,
+                           (long long)offset);
         const struct fp_event event = {
             .kind = FP_SNAPSHOT,
             .now_us = o->snapshot.received_time_us,
@@ -221,11 +228,13 @@ static enum err_class create(const char *dir, const char *name, const struct cod
     const int n = snprintf(path, sizeof path, "%s/%s", dir, name);
 
     if (n < 0 || (size_t)n >= sizeof path)
-        return err_set(err, ERR_REJECT, "--out-dir: the path is longer than %zu bytes", sizeof path);
+        return err_set(err, ERR_REJECT, "--out-dir: the path is longer than %zu bytes",
+                       sizeof path);
     return codec_file_create(path, record, CODEC_FILE_DEFLATE, ret, err);
 }
 
-static enum err_class open_files(struct offline *o, const struct fp_options *options, struct err *err)
+static enum err_class open_files(struct offline *o, const struct fp_options *options,
+                                 struct err *err)
 {
     const char *dir = options->out_dir;
 
@@ -254,12 +263,14 @@ static enum err_class run(struct offline *o, const struct fp_options *options, s
 {
     const struct fp_event start = {.kind = FP_START};
 
-    if (open_files(o, options, err) != ERR_OK || fp_core_new(o->wire.params, &o->core, err) != ERR_OK)
+    if (open_files(o, options, err) != ERR_OK ||
+        fp_core_new(o->wire.params, &o->core, err) != ERR_OK)
         return err->class;
     fp_core_step(o->core, &start, &o->update);
     if (fold(o, err) != ERR_OK)
         return err->class;
-    if (commit(&o->bars, err) != ERR_OK || commit(&o->features, err) != ERR_OK || commit(&o->dlq, err) != ERR_OK)
+    if (commit(&o->bars, err) != ERR_OK || commit(&o->features, err) != ERR_OK ||
+        commit(&o->dlq, err) != ERR_OK)
         return err->class;
     const struct fp_stats *s = fp_core_stats(o->core);
     log_event(LOG_INFO, "offline_done", "records", LOG_INT, (int64_t)o->records, "taken", LOG_INT,
@@ -269,8 +280,8 @@ static enum err_class run(struct offline *o, const struct fp_options *options, s
     return ERR_OK;
 }
 
-enum err_class fp_offline_run(struct svc *svc, const struct fp_options *options, const struct fp_params *params,
-                              struct err *err)
+enum err_class fp_offline_run(struct svc *svc, const struct fp_options *options,
+                              const struct fp_params *params, struct err *err)
 {
     char schema_version[L2_SCHEMA_VERSION_BYTES_MAX];
     struct offline *o = calloc(1, sizeof *o);

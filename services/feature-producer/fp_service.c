@@ -1,4 +1,5 @@
-/* The live loop: poll, decode, step, apply, commit (ARCHITECTURE's shape; SPEC sections 5 and 6). */
+/* The live loop: poll, decode, step, apply, commit (ARCHITECTURE's shape; SPEC sections 5 and 6).
+ */
 #include "fp_service.h"
 
 #include "log/log.h"
@@ -22,16 +23,18 @@
 #define STRING_OF(x) #x
 
 /*
- * One snapshot can close seven days of one-minute bars: 10,080 bars and features of some 400 bytes in all, whose transaction must
- * not be split. Both halves of the buffer hold that and a batch's ordinary outputs beside it.
+ * One snapshot can close seven days of one-minute bars: 10,080 bars and features of some 400 bytes
+ * in all, whose transaction must not be split. Both halves of the buffer hold that and a batch's
+ * ordinary outputs beside it.
  */
 #define STEP_BYTES_MAX ((size_t)8 << 20)
 #define BUFFER_BYTES_MAX ((size_t)32 << 20)
 
-/* The topics that it uses; outputs are the first of them, in the order of bus_options.output_topics. */
+/* The topics that it uses; outputs are the first of them, in the order of
+ * bus_options.output_topics. */
 enum output { OUTPUT_BARS, OUTPUT_FEATURES, OUTPUT_DLQ, OUTPUTS };
-static const enum topics_id topics_used[] = {TOPICS_BARS, TOPICS_FEATURES, TOPICS_DLQ, TOPICS_SNAPSHOTS,
-                                             TOPICS_HEARTBEAT};
+static const enum topics_id topics_used[] = {TOPICS_BARS, TOPICS_FEATURES, TOPICS_DLQ,
+                                             TOPICS_SNAPSHOTS, TOPICS_HEARTBEAT};
 
 static_assert(DLQ_MESSAGE_BYTES_MAX == TOPICS_DLQ_MESSAGE_BYTES_MAX, "as the topic's own limit");
 
@@ -57,54 +60,94 @@ enum metric {
 static const char *const closed_by_values[] = {"event", "clock", NULL};
 
 static const struct metric_row metric_rows[] = {
-    [M_READ] = {.name = "l2flow_fp_read_total", .kind = METRIC_COUNTER, .help = "input records read, good or bad"},
-    [M_TAKEN] = {.name = "l2flow_fp_snapshots_total", .kind = METRIC_COUNTER, .help = "snapshots accepted"},
-    [M_DUPLICATES] = {.name = "l2flow_fp_duplicates_total", .kind = METRIC_COUNTER,
+    [M_READ] = {.name = "l2flow_fp_read_total",
+                .kind = METRIC_COUNTER,
+                .help = "input records read, good or bad"},
+    [M_TAKEN] = {.name = "l2flow_fp_snapshots_total",
+                 .kind = METRIC_COUNTER,
+                 .help = "snapshots accepted"},
+    [M_DUPLICATES] = {.name = "l2flow_fp_duplicates_total",
+                      .kind = METRIC_COUNTER,
                       .help = "snapshots dropped: sequence at or below the last of its epoch"},
-    [M_LATE] = {.name = "l2flow_fp_late_total", .kind = METRIC_COUNTER,
+    [M_LATE] = {.name = "l2flow_fp_late_total",
+                .kind = METRIC_COUNTER,
                 .help = "snapshots dropped: lower epoch or behind the symbol's event time"},
-    [M_GAPS] = {.name = "l2flow_fp_gaps_total", .kind = METRIC_COUNTER, .help = "broken links in closed bars"},
-    [M_DEAD_LETTERS] = {.name = "l2flow_fp_dead_letters_total", .kind = METRIC_COUNTER,
-                        .help = "records rejected, by reason", .label = "reason", .values = l2_reject_names},
-    [M_BARS] = {.name = "l2flow_fp_bars_total", .kind = METRIC_COUNTER, .help = "bars emitted, by what closed them",
-                .label = "closed_by", .values = closed_by_values},
-    [M_FEATURES] = {.name = "l2flow_fp_features_total", .kind = METRIC_COUNTER, .help = "feature records emitted"},
-    [M_RETIRED] = {.name = "l2flow_fp_symbols_retired_total", .kind = METRIC_COUNTER,
+    [M_GAPS] = {.name = "l2flow_fp_gaps_total",
+                .kind = METRIC_COUNTER,
+                .help = "broken links in closed bars"},
+    [M_DEAD_LETTERS] = {.name = "l2flow_fp_dead_letters_total",
+                        .kind = METRIC_COUNTER,
+                        .help = "records rejected, by reason",
+                        .label = "reason",
+                        .values = l2_reject_names},
+    [M_BARS] = {.name = "l2flow_fp_bars_total",
+                .kind = METRIC_COUNTER,
+                .help = "bars emitted, by what closed them",
+                .label = "closed_by",
+                .values = closed_by_values},
+    [M_FEATURES] = {.name = "l2flow_fp_features_total",
+                    .kind = METRIC_COUNTER,
+                    .help = "feature records emitted"},
+    [M_RETIRED] = {.name = "l2flow_fp_symbols_retired_total",
+                   .kind = METRIC_COUNTER,
                    .help = "symbols silent for symbol_ttl_seconds"},
-    [M_COMMITS] = {.name = "l2flow_fp_commits_total", .kind = METRIC_COUNTER, .help = "transactions committed"},
-    [M_HEARTBEATS_LOST] = {.name = "l2flow_fp_heartbeats_lost_total", .kind = METRIC_COUNTER,
+    [M_COMMITS] = {.name = "l2flow_fp_commits_total",
+                   .kind = METRIC_COUNTER,
+                   .help = "transactions committed"},
+    [M_HEARTBEATS_LOST] = {.name = "l2flow_fp_heartbeats_lost_total",
+                           .kind = METRIC_COUNTER,
                            .help = "heartbeats dropped, the producer's queue being full"},
     [M_SYMBOLS] = {.name = "l2flow_fp_symbols", .kind = METRIC_GAUGE, .help = "symbols followed"},
-    [M_PARTITIONS] = {.name = "l2flow_fp_partitions", .kind = METRIC_GAUGE, .help = "input partitions assigned"},
-    [M_EVENT_LAG] = {.name = "l2flow_fp_event_lag_seconds", .kind = METRIC_GAUGE,
+    [M_PARTITIONS] = {.name = "l2flow_fp_partitions",
+                      .kind = METRIC_GAUGE,
+                      .help = "input partitions assigned"},
+    [M_EVENT_LAG] = {.name = "l2flow_fp_event_lag_seconds",
+                     .kind = METRIC_GAUGE,
                      .help = "now minus the event time of the newest record read"},
-    [M_BUFFER_FREE] = {.name = "l2flow_fp_output_buffer_free_bytes", .kind = METRIC_GAUGE,
+    [M_BUFFER_FREE] = {.name = "l2flow_fp_output_buffer_free_bytes",
+                       .kind = METRIC_GAUGE,
                        .help = "room for outputs whose commit is not known yet"},
-    [M_RESTORE_SECONDS] = {.name = "l2flow_fp_restore_seconds", .kind = METRIC_GAUGE,
+    [M_RESTORE_SECONDS] = {.name = "l2flow_fp_restore_seconds",
+                           .kind = METRIC_GAUGE,
                            .help = "time that reading l2.bars took at the last assignment"},
     {.name = NULL},
 };
 
 static const struct config_row rows[] = {
     /* name                  type           default             min   max     help */
-    {"exchange", CONFIG_STRING, "", "0", "32", "the exchange whose snapshots these are; another's are dead letters; required"},
-    {"topic_prefix", CONFIG_STRING, "", "0", "64", "goes before every topic's name, as in \"paper.\""},
-    {"group_id", CONFIG_STRING, "feature-producer", "1", "200", "consumer group; the topic prefix goes before it"},
+    {"exchange", CONFIG_STRING, "", "0", "32",
+     "the exchange whose snapshots these are; another's are dead letters; required"},
+    {"topic_prefix", CONFIG_STRING, "", "0", "64",
+     "goes before every topic's name, as in \"paper.\""},
+    {"group_id", CONFIG_STRING, "feature-producer", "1", "200",
+     "consumer group; the topic prefix goes before it"},
     {"replica", CONFIG_STRING, "feature-producer-0", "1", "200",
-     "stable name of this replica: its group.instance.id, and with the topic prefix its transactional.id"},
-    {"bar_seconds", CONFIG_UINT, "900", "60", "3600", "length of a bar: 60, 300, 900, 1800 or 3600"},
-    {"window_seconds", CONFIG_UINT, "900", "60", "3600", "window of ofi_15m and kyle_lambda, a multiple of 60"},
+     "stable name of this replica: its group.instance.id, and with the topic prefix its "
+     "transactional.id"},
+    {"bar_seconds", CONFIG_UINT, "900", "60", "3600",
+     "length of a bar: 60, 300, 900, 1800 or 3600"},
+    {"window_seconds", CONFIG_UINT, "900", "60", "3600",
+     "window of ofi_15m and kyle_lambda, a multiple of 60"},
     {"sample_seconds", CONFIG_UINT, "1", "1", "60", "kyle_lambda's sampling, a divisor of 60"},
-    {"max_gap_seconds", CONFIG_UINT, "5", "1", "60", "a longer time between two snapshots is a gap"},
-    {"max_book_age_seconds", CONFIG_UINT, "60", "1", "3600", "an older snapshot says nothing of the book at a bar's end"},
-    {"coverage_percent", CONFIG_UINT, "95", "1", "100", "windowed columns are null below this share outside gaps"},
+    {"max_gap_seconds", CONFIG_UINT, "5", "1", "60",
+     "a longer time between two snapshots is a gap"},
+    {"max_book_age_seconds", CONFIG_UINT, "60", "1", "3600",
+     "an older snapshot says nothing of the book at a bar's end"},
+    {"coverage_percent", CONFIG_UINT, "95", "1", "100",
+     "windowed columns are null below this share outside gaps"},
     {"samples_min", CONFIG_UINT, "30", "2", "3600", "kyle_lambda is null with fewer samples"},
-    {"CVN_L2_PURGE_BARS", CONFIG_UINT, "20", "0", "1000", "rows by which every L2 column is shifted; 0 serves the leakage check alone"},
-    {"close_grace_seconds", CONFIG_UINT, "10", "1", "600", "silence after a bar's end before the clock closes it"},
-    {"symbol_ttl_seconds", CONFIG_UINT, "604800", "3600", "604800", "a symbol silent for longer is retired"},
+    {"CVN_L2_PURGE_BARS", CONFIG_UINT, "20", "0", "1000",
+     "rows by which every L2 column is shifted; 0 serves the leakage check alone"},
+    {"close_grace_seconds", CONFIG_UINT, "10", "1", "600",
+     "silence after a bar's end before the clock closes it"},
+    {"symbol_ttl_seconds", CONFIG_UINT, "604800", "3600", "604800",
+     "a symbol silent for longer is retired"},
     {"max_symbols", CONFIG_UINT, "8192", "1", "8192", "symbols past this number are dead letters"},
-    {"sasl_password_file", CONFIG_SECRET, "", "", "", "file that holds the SCRAM password; never the password itself"},
-    {"kafka.", CONFIG_PREFIX, "", "", "", "client settings, handed to librdkafka as they are: kafka.bootstrap.servers, kafka.security.protocol, …"},
+    {"sasl_password_file", CONFIG_SECRET, "", "", "",
+     "file that holds the SCRAM password; never the password itself"},
+    {"kafka.", CONFIG_PREFIX, "", "", "",
+     "client settings, handed to librdkafka as they are: kafka.bootstrap.servers, "
+     "kafka.security.protocol, …"},
     {.name = NULL},
 };
 
@@ -139,7 +182,8 @@ struct service {
 
 /* ---- actions ---- */
 
-static void send(struct service *s, enum output topic, const struct fp_action *a, size_t n, uint64_t tag)
+static void send(struct service *s, enum output topic, const struct fp_action *a, size_t n,
+                 uint64_t tag)
 {
     const struct bus_output output = {
         .topic = topic,
@@ -203,8 +247,8 @@ static void send_heartbeat(struct service *s, const struct fp_action *a, int64_t
         metrics_add(s->metrics, M_HEARTBEATS_LOST, 0, 1); /* the next one, in a second, says more */
 }
 
-static enum err_class apply(struct service *s, const struct fp_action *a, const struct bus_event *record,
-                            int64_t now_us, struct err *err)
+static enum err_class apply(struct service *s, const struct fp_action *a,
+                            const struct bus_event *record, int64_t now_us, struct err *err)
 {
     enum codec_status status = CODEC_OK;
     size_t n = 0;
@@ -239,8 +283,8 @@ static enum err_class apply(struct service *s, const struct fp_action *a, const 
         char symbol[L2_SYMBOL_BYTES_MAX + 1];
         (void)snprintf(symbol, sizeof symbol, "%.*s", (int)a->symbol.n, a->symbol.data);
         metrics_add(s->metrics, M_RETIRED, 0, 1);
-        log_event(LOG_WARN, "symbol_retired", "symbol", LOG_STR, symbol, "last_event_time_us", LOG_INT,
-                  a->last_event_us, NULL);
+        log_event(LOG_WARN, "symbol_retired", "symbol", LOG_STR, symbol, "last_event_time_us",
+                  LOG_INT, a->last_event_us, NULL);
         return ERR_OK;
     }
     }
@@ -278,12 +322,14 @@ static void maybe_commit(struct service *s)
         commit(s);
 }
 
-/* Waits until one event's worst case fits: the broker is slow or away, and the input waits meanwhile. */
+/* Waits until one event's worst case fits: the broker is slow or away, and the input waits
+ * meanwhile. */
 static enum err_class make_room(struct service *s, struct err *err)
 {
     while (bus_room(s->bus) < STEP_BYTES_MAX) {
         if (svc_stopping(s->svc))
-            return err_set(err, ERR_RETRY, "stopped while the output buffer was full: the broker is out of reach");
+            return err_set(err, ERR_RETRY,
+                           "stopped while the output buffer was full: the broker is out of reach");
         svc_alive(s->svc);
         if (!bus_committing(s->bus))
             commit(s);
@@ -294,8 +340,8 @@ static enum err_class make_room(struct service *s, struct err *err)
     return ERR_OK;
 }
 
-static enum err_class step(struct service *s, const struct fp_event *event, const struct bus_event *record,
-                           struct err *err)
+static enum err_class step(struct service *s, const struct fp_event *event,
+                           const struct bus_event *record, struct err *err)
 {
     struct fp_update *u = &s->update;
 
@@ -308,7 +354,8 @@ static enum err_class step(struct service *s, const struct fp_event *event, cons
         }
         if (!u->more)
             return ERR_OK;
-        /* a record's outputs stay in one transaction; a sweep over symbols has no such bound, and needs none */
+        /* a record's outputs stay in one transaction; a sweep over symbols has no such bound, and
+         * needs none */
         if (record == NULL && make_room(s, err) != ERR_OK)
             return err->class;
     }
@@ -316,14 +363,16 @@ static enum err_class step(struct service *s, const struct fp_event *event, cons
 
 /* ---- assignment ---- */
 
-static enum err_class read_bars(struct service *s, int32_t partition, int64_t from, int64_t *ret_next, struct err *err)
+static enum err_class read_bars(struct service *s, int32_t partition, int64_t from,
+                                int64_t *ret_next, struct err *err)
 {
     struct bus_reader *reader = NULL;
     const struct bus_reader_record *record;
     struct l2_past_bar bar;
     struct fp_event event;
     bool end = false;
-    enum err_class e = bus_reader_new(s->settings, s->settings_n, s->topics[TOPICS_BARS], partition, from, true, &reader, err);
+    enum err_class e = bus_reader_new(s->settings, s->settings_n, s->topics[TOPICS_BARS], partition,
+                                      from, true, &reader, err);
 
     while (e == ERR_OK && !end && !svc_stopping(s->svc)) {
         svc_alive(s->svc);
@@ -331,7 +380,8 @@ static enum err_class read_bars(struct service *s, int32_t partition, int64_t fr
         if (e != ERR_OK || record == NULL)
             continue;
         *ret_next = record->offset + 1;
-        if (fp_wire_past_bar(&s->wire, record->value, record->value_n, record->offset, &event, &bar)) {
+        if (fp_wire_past_bar(&s->wire, record->value, record->value_n, record->offset, &event,
+                             &bar)) {
             event.partition = partition;
             fp_core_step(s->core, &event, &s->update);
         }
@@ -340,15 +390,18 @@ static enum err_class read_bars(struct service *s, int32_t partition, int64_t fr
     return e;
 }
 
-/* The state of a partition is a fold over the log: first what was emitted, then the snapshots that the open windows hold. */
+/* The state of a partition is a fold over the log: first what was emitted, then the snapshots that
+ * the open windows hold. */
 static enum err_class restore(struct service *s, const struct bus_event *assigned, struct err *err)
 {
     int64_t snapshots_from = BUS_FROM_START, bars_from = BUS_FROM_START, bars_next = 0;
     const int64_t started_us = clk_mono_us();
 
-    if (assigned->offset >= 0 && !fp_wire_metadata_parse(assigned->metadata, &snapshots_from, &bars_from))
-        log_event(LOG_WARN, "no_restart_metadata", "partition", LOG_INT, (int64_t)assigned->partition, "committed",
-                  LOG_INT, assigned->offset, "action", LOG_STR, "folding the whole log", NULL);
+    if (assigned->offset >= 0 &&
+        !fp_wire_metadata_parse(assigned->metadata, &snapshots_from, &bars_from))
+        log_event(LOG_WARN, "no_restart_metadata", "partition", LOG_INT,
+                  (int64_t)assigned->partition, "committed", LOG_INT, assigned->offset, "action",
+                  LOG_STR, "folding the whole log", NULL);
     if (read_bars(s, assigned->partition, bars_from, &bars_next, err) != ERR_OK)
         return err->class;
     if (svc_stopping(s->svc))
@@ -363,15 +416,16 @@ static enum err_class restore(struct service *s, const struct bus_event *assigne
     fp_core_step(s->core, &start, &s->update);
     const double seconds = (double)(clk_mono_us() - started_us) / 1e6;
     metrics_set(s->metrics, M_RESTORE_SECONDS, 0, seconds);
-    log_event(LOG_INFO, "partition_assigned", "partition", LOG_INT, (int64_t)assigned->partition, "committed", LOG_INT,
-              assigned->offset, "snapshots_from", LOG_INT, snapshots_from, "bars_from", LOG_INT, bars_from, "seconds",
-              LOG_DOUBLE, seconds, NULL);
+    log_event(LOG_INFO, "partition_assigned", "partition", LOG_INT, (int64_t)assigned->partition,
+              "committed", LOG_INT, assigned->offset, "snapshots_from", LOG_INT, snapshots_from,
+              "bars_from", LOG_INT, bars_from, "seconds", LOG_DOUBLE, seconds, NULL);
     return bus_start(s->bus, assigned->partition, snapshots_from, err);
 }
 
 /* ---- the loop ---- */
 
-static enum err_class on_record(struct service *s, const struct bus_event *record, int64_t now_us, struct err *err)
+static enum err_class on_record(struct service *s, const struct bus_event *record, int64_t now_us,
+                                struct err *err)
 {
     const struct fp_event event = fp_wire_event(&s->wire, record, now_us);
 
@@ -398,7 +452,8 @@ static enum err_class on_committed(struct service *s, const struct bus_event *e,
     return ERR_OK;
 }
 
-static enum err_class on_event(struct service *s, const struct bus_event *e, int64_t now_us, struct err *err)
+static enum err_class on_event(struct service *s, const struct bus_event *e, int64_t now_us,
+                               struct err *err)
 {
     struct fp_event event = {.now_us = now_us, .partition = e->partition, .offset = e->offset};
 
@@ -439,7 +494,8 @@ static void export_metrics(struct service *s, int64_t now_us)
 
     for (unsigned i = 0; i < sizeof counters / sizeof counters[0]; i++) {
         const uint64_t total = *(const uint64_t *)((const char *)stats + counters[i].offset);
-        metrics_add(s->metrics, counters[i].metric, 0, total - metrics_count(s->metrics, counters[i].metric, 0));
+        metrics_add(s->metrics, counters[i].metric, 0,
+                    total - metrics_count(s->metrics, counters[i].metric, 0));
     }
     for (int32_t p = 0; (uint32_t)p < s->params.partitions_n; p++)
         owned += fp_core_owns(s->core, p);
@@ -488,7 +544,8 @@ static enum err_class loop(struct service *s, struct err *err)
     return ERR_OK;
 }
 
-/* What was computed is committed before the process ends, so that a planned restart repeats nothing. */
+/* What was computed is committed before the process ends, so that a planned restart repeats
+ * nothing. */
 static enum err_class drain(struct service *s, struct err *err)
 {
     if (bus_drain(s->bus, DRAIN_MS_MAX, err) != ERR_OK)
@@ -504,7 +561,10 @@ static enum err_class drain(struct service *s, struct err *err)
 static void on_bus_log(void *user, int level, const char *text)
 {
     (void)user;
-    log_event(level <= 3 ? LOG_ERROR : level <= 5 ? LOG_WARN : LOG_INFO, "kafka_client", "text", LOG_STR, text, NULL);
+    log_event(level <= 3   ? LOG_ERROR
+              : level <= 5 ? LOG_WARN
+                           : LOG_INFO,
+              "kafka_client", "text", LOG_STR, text, NULL);
 }
 
 static enum err_class load_settings(struct service *s, struct err *err)
@@ -521,10 +581,12 @@ static enum err_class load_settings(struct service *s, struct err *err)
             return err_set(err, ERR_REJECT, "kafka.*: more than %d settings", SETTINGS_MAX - 3);
     }
     if (!has_bootstrap)
-        return err_set(err, ERR_REJECT, "kafka.bootstrap.servers: not set: give the brokers' addresses, as in "
-                                        "kafka.bootstrap.servers = 127.0.0.1:9092");
+        return err_set(err, ERR_REJECT,
+                       "kafka.bootstrap.servers: not set: give the brokers' addresses, as in "
+                       "kafka.bootstrap.servers = 127.0.0.1:9092");
     /* a dead letter is the rejected record and our headers, whatever the input let through */
-    s->settings[s->settings_n++] = (struct bus_setting){"message.max.bytes", STRING(DLQ_MESSAGE_BYTES_MAX)};
+    s->settings[s->settings_n++] =
+        (struct bus_setting){"message.max.bytes", STRING(DLQ_MESSAGE_BYTES_MAX)};
     if (password[0] != '\0')
         s->settings[s->settings_n++] = (struct bus_setting){"sasl.password", password};
     return ERR_OK;
@@ -535,17 +597,21 @@ static void name_topics(struct service *s)
     const char *prefix = config_string(s->config, "topic_prefix");
 
     for (int i = 0; i < TOPICS_N; i++)
-        (void)snprintf(s->topics[i], NAME_BYTES_MAX, "%s%s", prefix, topics_name((enum topics_id)i));
-    (void)snprintf(s->group_id, NAME_BYTES_MAX, "%s%s", prefix, config_string(s->config, "group_id"));
-    (void)snprintf(s->transactional_id, NAME_BYTES_MAX, "%s%s", prefix, config_string(s->config, "replica"));
+        (void)snprintf(s->topics[i], NAME_BYTES_MAX, "%s%s", prefix,
+                       topics_name((enum topics_id)i));
+    (void)snprintf(s->group_id, NAME_BYTES_MAX, "%s%s", prefix,
+                   config_string(s->config, "group_id"));
+    (void)snprintf(s->transactional_id, NAME_BYTES_MAX, "%s%s", prefix,
+                   config_string(s->config, "replica"));
 }
 
 static enum err_class check_topics(const struct service *s, struct err *err)
 {
-    const struct topics_options options = {.prefix = config_string(s->config, "topic_prefix"), .replication_factor = -1};
+    const struct topics_options options = {.prefix = config_string(s->config, "topic_prefix"),
+                                           .replication_factor = -1};
 
-    return topics_check(s->settings, s->settings_n, &options, topics_used, sizeof topics_used / sizeof topics_used[0],
-                        TOPICS_CHECK_MS, err);
+    return topics_check(s->settings, s->settings_n, &options, topics_used,
+                        sizeof topics_used / sizeof topics_used[0], TOPICS_CHECK_MS, err);
 }
 
 static enum err_class connect(struct service *s, struct err *err)
@@ -581,16 +647,20 @@ static enum err_class check_purge(const struct service *s, struct err *err)
     if (s->params.l2.purge_bars > 0)
         return ERR_OK;
     if (svc_is_production(s->svc))
-        return err_set(err, ERR_REJECT, "CVN_L2_PURGE_BARS: 0 leaks the future and is refused in production: set it to 20");
+        return err_set(
+            err, ERR_REJECT,
+            "CVN_L2_PURGE_BARS: 0 leaks the future and is refused in production: set it to 20");
     log_event(LOG_WARN, "purge_is_off", "text", LOG_STR,
-              "CVN_L2_PURGE_BARS = 0: these records serve the leakage check alone, never a model", NULL);
+              "CVN_L2_PURGE_BARS = 0: these records serve the leakage check alone, never a model",
+              NULL);
     return ERR_OK;
 }
 
 static enum err_class run_live(struct service *s, struct err *err)
 {
     name_topics(s);
-    if (check_purge(s, err) != ERR_OK || load_settings(s, err) != ERR_OK || connect(s, err) != ERR_OK)
+    if (check_purge(s, err) != ERR_OK || load_settings(s, err) != ERR_OK ||
+        connect(s, err) != ERR_OK)
         return err->class;
     l2_schema_version(&s->params.l2, s->schema_version);
     s->wire = (struct fp_wire){
@@ -601,9 +671,10 @@ static enum err_class run_live(struct service *s, struct err *err)
         .decoded = &s->decoded,
         .snapshot = &s->snapshot,
     };
-    log_event(LOG_INFO, "serving", "input", LOG_STR, s->topics[TOPICS_SNAPSHOTS], "partitions", LOG_INT,
-              (int64_t)s->params.partitions_n, "schema_version", LOG_STR, s->schema_version, "purge_bars", LOG_INT,
-              (int64_t)s->params.l2.purge_bars, "bar_seconds", LOG_INT, (int64_t)s->params.l2.bar_s, NULL);
+    log_event(LOG_INFO, "serving", "input", LOG_STR, s->topics[TOPICS_SNAPSHOTS], "partitions",
+              LOG_INT, (int64_t)s->params.partitions_n, "schema_version", LOG_STR,
+              s->schema_version, "purge_bars", LOG_INT, (int64_t)s->params.l2.purge_bars,
+              "bar_seconds", LOG_INT, (int64_t)s->params.l2.bar_s, NULL);
     if (loop(s, err) != ERR_OK)
         return err->class;
     return drain(s, err);
@@ -653,8 +724,10 @@ static enum err_class check(const struct config *config, struct err *err)
 enum { OPT_OFFLINE = 256, OPT_OUT_DIR, OPT_BAR, OPT_WINDOW, OPT_PURGE, OPT_GAP, OPT_CLOSES };
 
 static const struct argp_option options_table[] = {
-    {"offline", OPT_OFFLINE, "IN.avro", 0, "compute from a file of L2Snapshot records, without any server", 1},
-    {"out-dir", OPT_OUT_DIR, "DIR", 0, "where l2_bars.avro, l2_features.avro and l2_dlq.avro go (default: .)", 1},
+    {"offline", OPT_OFFLINE, "IN.avro", 0,
+     "compute from a file of L2Snapshot records, without any server", 1},
+    {"out-dir", OPT_OUT_DIR, "DIR", 0,
+     "where l2_bars.avro, l2_features.avro and l2_dlq.avro go (default: .)", 1},
     {"bar-seconds", OPT_BAR, "S", 0, "offline: 60, 300, 900, 1800 or 3600", 1},
     {"window-seconds", OPT_WINDOW, "S", 0, "offline: a multiple of 60", 1},
     {"purge-bars", OPT_PURGE, "N", 0, "offline: rows of shift, 0 to 1000", 1},
@@ -692,8 +765,8 @@ static error_t parse(int key, char *arg, struct argp_state *state, void *options
         o->has_purge = true;
         break;
     case ARGP_KEY_END:
-        if (o->offline_path == NULL &&
-            (o->out_dir || o->closes_path || o->bar_s || o->window_s || o->max_gap_s || o->has_purge))
+        if (o->offline_path == NULL && (o->out_dir || o->closes_path || o->bar_s || o->window_s ||
+                                        o->max_gap_s || o->has_purge))
             argp_error(state, "these options go with --offline; live, use the configuration");
         if (o->out_dir == NULL)
             o->out_dir = ".";
@@ -703,7 +776,8 @@ static error_t parse(int key, char *arg, struct argp_state *state, void *options
     }
     char *end;
     const unsigned long v = strtoul(arg, &end, 10);
-    if (arg[0] < '0' || arg[0] > '9' || *end != '\0' || v > UINT32_MAX || (v == 0 && key != OPT_PURGE))
+    if (arg[0] < '0' || arg[0] > '9' || *end != '\0' || v > UINT32_MAX ||
+        (v == 0 && key != OPT_PURGE))
         argp_error(state, "%s: not a number of this option's range", arg);
     *number = (uint32_t)v;
     return 0;
@@ -716,12 +790,15 @@ static bool is_offline(const void *options)
 
 const struct svc_desc fp_service = {
     .name = "feature-producer",
-    .summary = "Turns raw order-book snapshots (l2.snapshots) into one bar row (l2.bars) and one purged feature record "
-               "(l2.features) per symbol and bar, exactly once. With --offline it computes the same from a file.",
+    .summary = "Turns raw order-book snapshots (l2.snapshots) into one bar row (l2.bars) and one "
+               "purged feature record "
+               "(l2.features) per symbol and bar, exactly once. With --offline it computes the "
+               "same from a file.",
     .footer = "Examples:\n"
               "  feature-producer --config feature-producer.conf\n"
               "  feature-producer --offline snapshots.avro --out-dir features\n"
-              "  feature-producer --offline snapshots.avro --out-dir out --bar-seconds 60 --window-seconds 60\n",
+              "  feature-producer --offline snapshots.avro --out-dir out --bar-seconds 60 "
+              "--window-seconds 60\n",
     .rows = rows,
     .metrics = metric_rows,
     .options = options_table,

@@ -19,10 +19,12 @@ struct fp_options {
 extern const struct svc_desc fp_service;
 
 /* fp_offline.c: the same core over a file. */
-enum err_class fp_offline_run(struct svc *svc, const struct fp_options *options, const struct fp_params *params, struct err *err);
+enum err_class fp_offline_run(struct svc *svc, const struct fp_options *options,
+                              const struct fp_params *params, struct err *err);
 
 /* From configuration and options; ERR_REJECT names the key. */
-enum err_class fp_params_load(const struct config *config, const struct clk *clk, const struct fp_options *options, struct fp_params *ret_params,
+enum err_class fp_params_load(const struct config *config, const struct clk *clk,
+                              const struct fp_options *options, struct fp_params *ret_params,
                               struct err *err) MUST_CHECK;
 
 #endif

@@ -7,9 +7,13 @@
 
 /* The decoder's levels are read as the domain's without a second copy. */
 static_assert(sizeof(struct codec_level) == sizeof(struct l2_level), "levels have one shape");
-static_assert(offsetof(struct codec_level, price) == offsetof(struct l2_level, price), "price first");
-static_assert(offsetof(struct codec_level, quantity) == offsetof(struct l2_level, quantity), "then quantity");
-static_assert(sizeof((struct codec_l2_snapshot *)0)->bids == L2_LEVELS_MAX * sizeof(struct l2_level), "one bound");
+static_assert(offsetof(struct codec_level, price) == offsetof(struct l2_level, price),
+              "price first");
+static_assert(offsetof(struct codec_level, quantity) == offsetof(struct l2_level, quantity),
+              "then quantity");
+static_assert(sizeof((struct codec_l2_snapshot *)0)->bids ==
+                  L2_LEVELS_MAX * sizeof(struct l2_level),
+              "one bound");
 
 static struct fp_name name_of(struct codec_str s)
 {
@@ -38,7 +42,8 @@ enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, si
         .bids_n = d->bids_n,
         .asks_n = d->asks_n,
         .has_flow = d->has_flow,
-        /* the decoder leaves zeros where there is none: every member is named, so nothing is zeroed twice */
+        /* the decoder leaves zeros where there is none: every member is named, so nothing is zeroed
+           twice */
         .flow = {d->flow.buy_base, d->flow.sell_base, d->flow.buy_quote, d->flow.sell_quote,
                  d->flow.trade_count},
     };
@@ -75,7 +80,8 @@ struct fp_event fp_wire_event(struct fp_wire *wire, const struct bus_event *reco
         .partition = record->partition,
         .offset = record->offset,
         .key = {(const char *)record->key, (uint32_t)record->key_n},
-        .kafka_time_us = record->timestamp_us < 0 ? now_us : clk_to_virtual_us(wire->clk, record->timestamp_us),
+        .kafka_time_us =
+            record->timestamp_us < 0 ? now_us : clk_to_virtual_us(wire->clk, record->timestamp_us),
         .reject = reject,
     };
 
@@ -89,8 +95,8 @@ struct fp_event fp_wire_event(struct fp_wire *wire, const struct bus_event *reco
     return e;
 }
 
-bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n, int64_t bars_offset,
-                      struct fp_event *ret_event, struct l2_past_bar *ret_bar)
+bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n,
+                      int64_t bars_offset, struct fp_event *ret_event, struct l2_past_bar *ret_bar)
 {
     struct codec_l2_bar b;
 
@@ -108,17 +114,19 @@ bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n
         .bars_offset = bars_offset,
         .anchor_offset = -1,
     };
-    const bool has[L2_COLUMNS] = {b.has_mid_price, b.has_spread_bps, b.has_depth_imbalance_l1,
-                                  b.has_depth_imbalance_l5, b.has_ofi_15m, b.has_kyle_lambda};
-    const double value_of[L2_COLUMNS] = {b.mid_price, b.spread_bps, b.depth_imbalance_l1,
-                                         b.depth_imbalance_l5, b.ofi_15m, b.kyle_lambda};
+    const bool has[L2_COLUMNS] = {
+        b.has_mid_price,          b.has_spread_bps, b.has_depth_imbalance_l1,
+        b.has_depth_imbalance_l5, b.has_ofi_15m,    b.has_kyle_lambda};
+    const double value_of[L2_COLUMNS] = {b.mid_price,          b.spread_bps, b.depth_imbalance_l1,
+                                         b.depth_imbalance_l5, b.ofi_15m,    b.kyle_lambda};
 
     for (int c = 0; c < L2_COLUMNS; c++) {
         if (has[c])
             l2_row_set(&bar.row, (enum l2_column)c, value_of[c]);
     }
     *ret_bar = bar;
-    *ret_event = (struct fp_event){.kind = FP_PAST_BAR, .symbol = name_of(b.symbol), .past_bar = ret_bar};
+    *ret_event =
+        (struct fp_event){.kind = FP_PAST_BAR, .symbol = name_of(b.symbol), .past_bar = ret_bar};
     return true;
 }
 
@@ -217,7 +225,8 @@ void fp_wire_metadata(const struct fp_position *p, char ret_metadata[BUS_METADAT
     assert(n > 0 && n <= BUS_METADATA_BYTES_MAX);
 }
 
-bool fp_wire_metadata_parse(const char *metadata, int64_t *ret_snapshots_from, int64_t *ret_bars_from)
+bool fp_wire_metadata_parse(const char *metadata, int64_t *ret_snapshots_from,
+                            int64_t *ret_bars_from)
 {
     int64_t snapshots_from, bars_from;
     int end = 0;

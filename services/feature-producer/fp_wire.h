@@ -1,4 +1,5 @@
-/* fp_wire.h: Avro structs ↔ core structs: the only place where both meet. Pure but for the clock's mapping of Kafka timestamps. */
+/* fp_wire.h: Avro structs ↔ core structs: the only place where both meet. Pure but for the clock's
+ * mapping of Kafka timestamps. */
 #ifndef FP_WIRE_H
 #define FP_WIRE_H
 
@@ -20,24 +21,31 @@ struct fp_wire {
     const struct clk *clk;
     const char *exchange;
     const char *schema_version;
-    struct codec_l2_snapshot *decoded; /* 32 KiB, filled by each decode; too large for a stack that is zeroed */
-    struct l2_snapshot *snapshot;      /* its view for the core */
+    struct codec_l2_snapshot
+        *decoded; /* 32 KiB, filled by each decode; too large for a stack that is zeroed */
+    struct l2_snapshot *snapshot; /* its view for the core */
 };
 
-/* One record's body → the core's view of it, in wire->snapshot. The views live as long as `body`. */
+/* One record's body → the core's view of it, in wire->snapshot. The views live as long as `body`.
+ */
 enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, size_t n) MUST_CHECK;
 /* One input record → SNAPSHOT or DEAD_BYTES. */
 struct fp_event fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us);
-/* A record of l2.bars → PAST_BAR in *ret_event and *ret_bar; false when it is none of this deployment's (other schema_version, bar, exchange). */
-bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n, int64_t bars_offset, struct fp_event *ret_event,
-                      struct l2_past_bar *ret_bar);
+/* A record of l2.bars → PAST_BAR in *ret_event and *ret_bar; false when it is none of this
+ * deployment's (other schema_version, bar, exchange). */
+bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n,
+                      int64_t bars_offset, struct fp_event *ret_event, struct l2_past_bar *ret_bar);
 
 struct codec_l2_bar fp_wire_bar(const struct fp_wire *wire, const struct fp_action *action);
-struct codec_l2_feature fp_wire_feature(const struct fp_wire *wire, const struct fp_action *action, int64_t produced_us);
-struct codec_heartbeat fp_wire_heartbeat(const struct fp_wire *wire, const struct fp_action *action, int64_t now_us);
+struct codec_l2_feature fp_wire_feature(const struct fp_wire *wire, const struct fp_action *action,
+                                        int64_t produced_us);
+struct codec_heartbeat fp_wire_heartbeat(const struct fp_wire *wire, const struct fp_action *action,
+                                         int64_t now_us);
 
 /* Commit metadata: "1,<snapshots_from>,<bars_from>". */
-void fp_wire_metadata(const struct fp_position *position, char ret_metadata[BUS_METADATA_BYTES_MAX + 1]);
-bool fp_wire_metadata_parse(const char *metadata, int64_t *ret_snapshots_from, int64_t *ret_bars_from);
+void fp_wire_metadata(const struct fp_position *position,
+                      char ret_metadata[BUS_METADATA_BYTES_MAX + 1]);
+bool fp_wire_metadata_parse(const char *metadata, int64_t *ret_snapshots_from,
+                            int64_t *ret_bars_from);
 
 #endif

@@ -64,7 +64,8 @@ static void make_book(struct feed_record *r, struct source *s, struct sim_rng *r
     }
 }
 
-/* Order as the exchange meant it, but for one in ten: duplicates, late ones, restarts of the sequence. */
+/* Order as the exchange meant it, but for one in ten: duplicates, late ones, restarts of the
+ * sequence. */
 static void make_order(struct feed_record *r, struct source *s, struct sim_rng *rng)
 {
     struct l2_snapshot *n = &r->snapshot;
@@ -96,8 +97,8 @@ static void make_order(struct feed_record *r, struct source *s, struct sim_rng *
     n->received_time_us = n->event_time_us + sim_below(rng, 500000);
 }
 
-static void add(struct feed *f, unsigned symbol, struct source *s, int64_t now_us, struct sim_rng *rng,
-                int64_t *offsets)
+static void add(struct feed *f, unsigned symbol, struct source *s, int64_t now_us,
+                struct sim_rng *rng, int64_t *offsets)
 {
     const int32_t p = feed_partition(symbol);
 

@@ -1,10 +1,12 @@
 /*
- * The producer's core on virtual time under a seeded scheduler: it reads in batches of any size, is answered late or never, commits
- * late, crashes with its transaction applied or not, loses and regains partitions, and begins again from what it committed. What it
- * emitted must be what one quiet run over the same log and the same recorded clock closes emits: every bar, feature and dead letter,
- * once, in order, to the bit. A failure prints its seed: sim_fp 1 SEED runs that one alone.
- * Seen to fail on: dead letters not muted below the committed offset; snapshots_from one record too late; the checkpoint's seed
- * dropped; recorded clock closes ignored; a clock close that does not wait for the answer; retired symbols forgotten at once.
+ * The producer's core on virtual time under a seeded scheduler: it reads in batches of any size, is
+ * answered late or never, commits late, crashes with its transaction applied or not, loses and
+ * regains partitions, and begins again from what it committed. What it emitted must be what one
+ * quiet run over the same log and the same recorded clock closes emits: every bar, feature and dead
+ * letter, once, in order, to the bit. A failure prints its seed: sim_fp 1 SEED runs that one alone.
+ * Seen to fail on: dead letters not muted below the committed offset; snapshots_from one record too
+ * late; the checkpoint's seed dropped; recorded clock closes ignored; a clock close that does not
+ * wait for the answer; retired symbols forgotten at once.
  */
 #include "sim_feed.h"
 
@@ -67,7 +69,7 @@ struct sim {
 
 static struct sim sim;
 
-#define CHECK(cond, ...)                                                                            \
+#define CHECK(cond, ...)                                                                           \
     do {                                                                                           \
         if (!(cond)) {                                                                             \
             fprintf(stderr, "seed %" PRIu64 ": %s:%d: %s: ", sim.seed, __FILE__, __LINE__, #cond); \
@@ -109,7 +111,8 @@ static void keep(struct outputs *into, enum output_kind kind, const struct fp_ac
         o->sketch_hash = hash_bytes(a->sketch, a->sketch_n);
 }
 
-/* No answer, no close; and what the clock closed had been read up to the end told after the symbol was idle. */
+/* No answer, no close; and what the clock closed had been read up to the end told after the symbol
+ * was idle. */
 static void check_clock_close(const struct fp_action *a)
 {
     const int32_t p = a->partition;
@@ -118,7 +121,8 @@ static void check_clock_close(const struct fp_action *a)
 
     CHECK(sim.told_end[p] >= 0, "a clock close without an answer");
     CHECK(a->source_offset >= sim.told_end[p], "a clock close before the end was read");
-    CHECK(idle_us >= a->bar.bar_time_us + sim.params.l2.bar_s * L2_US_PER_S + sim.params.close_grace_us,
+    CHECK(idle_us >=
+              a->bar.bar_time_us + sim.params.l2.bar_s * L2_US_PER_S + sim.params.close_grace_us,
           "a clock close of a symbol that was not idle when the end was asked for");
 }
 
@@ -150,7 +154,8 @@ static void gather(struct outputs *into, bool live)
     }
 }
 
-static void step(struct fp_core *core, const struct fp_event *event, struct outputs *into, bool live)
+static void step(struct fp_core *core, const struct fp_event *event, struct outputs *into,
+                 bool live)
 {
     for (fp_core_step(core, event, &sim.update);; fp_core_continue(core, &sim.update)) {
         gather(into, live);
@@ -197,7 +202,10 @@ static void store(const struct output *o)
     const struct fp_action *a = &o->action;
 
     b->log[p].v[b->log[p].n++] = *o;
-    CHECK(sim.inflight_has[p], "kind %d symbol %u bar %" PRId64 " from offset %" PRId64 ": a partition without a position", o->kind, o->symbol, a->bar.bar_time_us, a->source_offset);
+    CHECK(sim.inflight_has[p],
+          "kind %d symbol %u bar %" PRId64 " from offset %" PRId64
+          ": a partition without a position",
+          o->kind, o->symbol, a->bar.bar_time_us, a->source_offset);
     if (o->kind != OUT_BAR)
         return;
     b->bars[p][b->bars_n[p]++] = (struct topic_bar){
@@ -220,8 +228,10 @@ static void end_commit(bool deliver)
         const int64_t offset = sim.broker.bars_end[o->partition];
         store(o);
         if (deliver && o->kind == OUT_BAR) {
-            const struct fp_event delivered = {
-                .kind = FP_DELIVERED, .partition = o->partition, .offset = offset, .tag = o->action.tag};
+            const struct fp_event delivered = {.kind = FP_DELIVERED,
+                                               .partition = o->partition,
+                                               .offset = offset,
+                                               .tag = o->action.tag};
             step(sim.core, &delivered, &sim.open, true);
         }
     }
@@ -249,8 +259,10 @@ static void assign(int32_t p)
         const struct topic_bar *t = &b->bars[p][i];
         if (has && t->bar.bars_offset < c->bars_from)
             continue;
-        const struct fp_event past = {
-            .kind = FP_PAST_BAR, .partition = p, .symbol = feed_symbol(t->symbol), .past_bar = &t->bar};
+        const struct fp_event past = {.kind = FP_PAST_BAR,
+                                      .partition = p,
+                                      .symbol = feed_symbol(t->symbol),
+                                      .past_bar = &t->bar};
         step(sim.core, &past, &sim.open, true);
     }
     if (has) {
@@ -318,7 +330,8 @@ static void tick(void)
 
 static void answer(int32_t p)
 {
-    const struct fp_event e = {.kind = FP_END_OFFSET, .now_us = sim.now_us, .partition = p, .offset = end_offset(p)};
+    const struct fp_event e = {
+        .kind = FP_END_OFFSET, .now_us = sim.now_us, .partition = p, .offset = end_offset(p)};
 
     if (!sim.asked[p])
         return;
@@ -380,7 +393,8 @@ static bool is_done(void)
 
 /* ---- the quiet run ---- */
 
-static void close_recorded(struct fp_core *core, int32_t p, int64_t offset, unsigned *at, struct outputs *into)
+static void close_recorded(struct fp_core *core, int32_t p, int64_t offset, unsigned *at,
+                           struct outputs *into)
 {
     const struct broker *b = &sim.broker;
 
@@ -434,20 +448,29 @@ static void compare_one(const struct output *a, const struct output *b)
     const struct fp_action *x = &a->action, *y = &b->action;
     const int64_t time = a->kind == OUT_BAR ? x->bar.bar_time_us : x->bar_time_us;
 
-    CHECK(x->source_offset == y->source_offset, "kind %d symbol %u bar %" PRId64 ": offset %" PRId64 " against %" PRId64,
-          a->kind, a->symbol, time, x->source_offset, y->source_offset);
+    CHECK(x->source_offset == y->source_offset,
+          "kind %d symbol %u bar %" PRId64 ": offset %" PRId64 " against %" PRId64, a->kind,
+          a->symbol, time, x->source_offset, y->source_offset);
     CHECK(x->reject == y->reject, "dead letter %" PRId64, x->source_offset);
-    CHECK(x->closed_by_clock == y->closed_by_clock, "symbol %u bar %" PRId64 ": closed by", a->symbol, time);
+    CHECK(x->closed_by_clock == y->closed_by_clock, "symbol %u bar %" PRId64 ": closed by",
+          a->symbol, time);
     CHECK(equal_rows(&x->row, &y->row) && x->bar_time_us == y->bar_time_us &&
-              x->source_bar_time_us == y->source_bar_time_us && x->last_event_us == y->last_event_us,
+              x->source_bar_time_us == y->source_bar_time_us &&
+              x->last_event_us == y->last_event_us,
           "symbol %u: feature of %" PRId64, a->symbol, time);
     CHECK(x->bar.bar_time_us == y->bar.bar_time_us && equal_rows(&x->bar.row, &y->bar.row),
           "symbol %u: row of bar %" PRId64, a->symbol, time);
-    CHECK(x->bar.snapshots == y->bar.snapshots && x->bar.gaps == y->bar.gaps, "symbol %u: counts of bar %" PRId64 ": %" PRIu64 " %" PRIu64 " against %" PRIu64 " %" PRIu64,
+    CHECK(x->bar.snapshots == y->bar.snapshots && x->bar.gaps == y->bar.gaps,
+          "symbol %u: counts of bar %" PRId64 ": %" PRIu64 " %" PRIu64 " against %" PRIu64
+          " %" PRIu64,
           a->symbol, time, x->bar.snapshots, x->bar.gaps, y->bar.snapshots, y->bar.gaps);
-    CHECK(memcmp(&x->bar.coverage, &y->bar.coverage, sizeof x->bar.coverage) == 0, "symbol %u: coverage of bar %" PRId64 ": %.9f against %.9f, last %" PRId64 " source %" PRId64,
-          a->symbol, time, x->bar.coverage, y->bar.coverage, x->bar.resume.last_event_us, x->source_offset);
-    CHECK(memcmp(&x->bar.resume, &y->bar.resume, sizeof x->bar.resume) == 0, "symbol %u: resume of bar %" PRId64, a->symbol, time);
+    CHECK(memcmp(&x->bar.coverage, &y->bar.coverage, sizeof x->bar.coverage) == 0,
+          "symbol %u: coverage of bar %" PRId64 ": %.9f against %.9f, last %" PRId64
+          " source %" PRId64,
+          a->symbol, time, x->bar.coverage, y->bar.coverage, x->bar.resume.last_event_us,
+          x->source_offset);
+    CHECK(memcmp(&x->bar.resume, &y->bar.resume, sizeof x->bar.resume) == 0,
+          "symbol %u: resume of bar %" PRId64, a->symbol, time);
     CHECK(a->sketch_hash == b->sketch_hash, "symbol %u: sketch of bar %" PRId64, a->symbol, time);
 }
 
@@ -457,7 +480,8 @@ static void compare(int32_t p, enum output_kind kind, unsigned symbol, const str
     unsigned i = 0, j = 0;
 
     for (;; i++, j++) {
-        const bool has_got = next_of(got, &i, kind, symbol), has_want = next_of(want, &j, kind, symbol);
+        const bool has_got = next_of(got, &i, kind, symbol),
+                   has_want = next_of(want, &j, kind, symbol);
         CHECK(has_got == has_want, "partition %d kind %d symbol %u: %s", p, kind, symbol,
               has_got ? "something doubled" : "something lost");
         if (!has_got)
@@ -468,7 +492,8 @@ static void compare(int32_t p, enum output_kind kind, unsigned symbol, const str
 
 static void run_seed(uint64_t seed)
 {
-    static const uint32_t bars[] = {60, 60, 300}, windows[] = {60, 120, 300, 600}, purges[] = {0, 1, 3, 20};
+    static const uint32_t bars[] = {60, 60, 300}, windows[] = {60, 120, 300, 600},
+                          purges[] = {0, 1, 3, 20};
     static struct outputs quiet;
     struct err err;
 

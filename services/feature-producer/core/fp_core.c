@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVENT_AHEAD_US (5 * L2_US_PER_S) /* SPEC section 3: event_time this far ahead of the clocks after it is absurd */
-#define ASK_AGAIN_FACTOR 3 /* an end offset that was not told within three graces is asked for again */
+#define EVENT_AHEAD_US                                                                             \
+    (5 *                                                                                           \
+     L2_US_PER_S) /* SPEC section 3: event_time this far ahead of the clocks after it is absurd */
+#define ASK_AGAIN_FACTOR                                                                           \
+    3 /* an end offset that was not told within three graces is asked for again */
 #define SKETCHES_MAX (FP_ACTIONS_MAX / 2) /* each bar's action is followed by its feature's */
 
 struct partition {
@@ -17,7 +20,8 @@ struct partition {
     int64_t bars_next; /* nothing will be written to l2.bars below this offset */
     int64_t asked_us;  /* when the end offset was asked for; INT64_MIN: no question is open */
     int64_t close_at;  /* position at which the clock may close; INT64_MAX: no answer */
-    int64_t end_seen_us, record_us; /* freshness: when the end was seen; Kafka time of the newest record */
+    int64_t end_seen_us,
+        record_us; /* freshness: when the end was seen; Kafka time of the newest record */
 };
 
 /* What a step has still to do: one kind of work at a time, resumed where the actions ran full. */
@@ -83,8 +87,8 @@ enum err_class fp_core_new(const struct fp_params *params, struct fp_core **ret_
     c->scanned_us = INT64_MIN;
     c->partitions = calloc(params->partitions_n, sizeof *c->partitions);
     c->wanted = calloc(params->partitions_n, sizeof *c->wanted);
-    if (!fp_symbols_init(&c->symbols, params->symbols_max, params->l2.window_s / 60, c->kept_bars + 1,
-                         c->bar_us) ||
+    if (!fp_symbols_init(&c->symbols, params->symbols_max, params->l2.window_s / 60,
+                         c->kept_bars + 1, c->bar_us) ||
         c->partitions == NULL || c->wanted == NULL) {
         fp_core_free(c);
         return err_set(err, ERR_FATAL, "feature core: no memory for %u symbols",
@@ -113,8 +117,9 @@ static struct partition *partition_of(struct fp_core *c, int32_t partition)
 /* ---- what a restart needs (SPEC section 6) ---- */
 
 /*
- * The first input offset on which the open bar's row depends: its window, or the bar itself where that is longer. Counted in whole
- * bars, because the stream can be taken up exactly where a bar closed and nowhere else.
+ * The first input offset on which the open bar's row depends: its window, or the bar itself where
+ * that is longer. Counted in whole bars, because the stream can be taken up exactly where a bar
+ * closed and nowhere else.
  */
 static int64_t first_snapshot(const struct fp_core *c, const struct fp_symbol *s)
 {
@@ -128,14 +133,16 @@ static int64_t first_snapshot(const struct fp_core *c, const struct fp_symbol *s
     }
     if (s->open_anchor >= 0)
         return s->open_anchor;
-    /* nothing yet since the boundary: what comes next may still be linked to the last one before it */
+    /* nothing yet since the boundary: what comes next may still be linked to the last one before it
+     */
     if (s->last_offset >= 0 &&
         boundary_us - s->stream.last.last_event_us <= c->params.l2.max_gap_s * L2_US_PER_S)
         return s->last_offset;
     return INT64_MAX;
 }
 
-/* The bar at whose close the fold of a symbol begins, given its open bar; NULL: at its first snapshot, or its rebirth. */
+/* The bar at whose close the fold of a symbol begins, given its open bar; NULL: at its first
+ * snapshot, or its rebirth. */
 static const struct l2_past_bar *checkpoint_of(const struct fp_core *c, const struct fp_symbol *s,
                                                int64_t open_us)
 {
@@ -146,7 +153,8 @@ static const struct l2_past_bar *checkpoint_of(const struct fp_core *c, const st
 
 static int64_t first_bar(const struct fp_core *c, const struct fp_symbol *s)
 {
-    const int64_t oldest_us = s->stream.started ? s->stream.bar_time_us - c->kept_bars * c->bar_us : INT64_MAX;
+    const int64_t oldest_us =
+        s->stream.started ? s->stream.bar_time_us - c->kept_bars * c->bar_us : INT64_MAX;
     int64_t least = INT64_MAX;
 
     for (uint32_t i = 0; i < s->past.bars_n; i++) {
@@ -173,7 +181,8 @@ static void note_dependence(struct fp_core *c, const struct fp_symbol *s)
 
 /* ---- closing ---- */
 
-static struct fp_action *act(struct fp_update *u, enum fp_action_kind kind, const struct fp_symbol *s)
+static struct fp_action *act(struct fp_update *u, enum fp_action_kind kind,
+                             const struct fp_symbol *s)
 {
     assert(u->n < FP_ACTIONS_MAX);
     struct fp_action *a = &u->actions[u->n++];
@@ -215,7 +224,8 @@ static bool room_for_a_bar(const struct fp_core *c, const struct fp_update *u)
     return u->n + 3 <= FP_ACTIONS_MAX && c->sketches_n < SKETCHES_MAX;
 }
 
-/* Closes the open bar. Emits it, and its feature, unless l2.bars has it already. Precondition: room_for_a_bar. */
+/* Closes the open bar. Emits it, and its feature, unless l2.bars has it already. Precondition:
+ * room_for_a_bar. */
 static void close_bar(struct fp_core *c, struct fp_symbol *s, bool by_clock, int64_t source_offset,
                       struct fp_update *u)
 {
@@ -270,8 +280,9 @@ static void note_birth(const struct fp_core *c, struct fp_symbol *s, const struc
 }
 
 /*
- * Retires the symbol whose last bar within symbol_ttl was just closed; its next snapshot starts it anew. That follows from the closes
- * alone, so a restart comes to the same. `u` is NULL where the log is folded again.
+ * Retires the symbol whose last bar within symbol_ttl was just closed; its next snapshot starts it
+ * anew. That follows from the closes alone, so a restart comes to the same. `u` is NULL where the
+ * log is folded again.
  */
 static bool retire_past_ttl(struct fp_core *c, struct fp_symbol *s, struct fp_update *u)
 {
@@ -298,7 +309,8 @@ static bool equals(struct fp_name a, struct fp_name b)
 
 static struct fp_name exchange_of(const struct fp_core *c)
 {
-    return (struct fp_name){c->params.exchange, (uint32_t)strnlen(c->params.exchange, L2_SYMBOL_BYTES_MAX)};
+    return (struct fp_name){c->params.exchange,
+                            (uint32_t)strnlen(c->params.exchange, L2_SYMBOL_BYTES_MAX)};
 }
 
 static enum l2_reject check(const struct fp_core *c, const struct fp_event *e)
@@ -321,8 +333,10 @@ static enum l2_reject check(const struct fp_core *c, const struct fp_event *e)
     return l2_book_check(n);
 }
 
-/* Applies the recorded clock closes that the log's position has passed: they were emitted already. */
-static void close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t offset, struct fp_update *u)
+/* Applies the recorded clock closes that the log's position has passed: they were emitted already.
+ */
+static void close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t offset,
+                              struct fp_update *u)
 {
     while (s->stream.started && s->stream.bar_time_us <= s->emitted_us) {
         const struct l2_past_bar *bar = l2_past_find(&s->past, s->stream.bar_time_us);
@@ -335,8 +349,9 @@ static void close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t of
 }
 
 /*
- * Restoring, a symbol begins where one of its bars closed. Records before that place are in bars that are done; the one that was the
- * last then is taken up again for its book and link. Returns whether this record is to be judged as usual.
+ * Restoring, a symbol begins where one of its bars closed. Records before that place are in bars
+ * that are done; the one that was the last then is taken up again for its book and link. Returns
+ * whether this record is to be judged as usual.
  */
 static bool is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e)
 {
@@ -349,8 +364,8 @@ static bool is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e)
     const struct l2_resume *last = &s->stream.last;
     const struct l2_snapshot *n = e->snapshot;
 
-    if (s->stream.started && n != NULL && n->epoch == last->epoch && n->sequence == last->sequence &&
-        n->event_time_us == last->last_event_us) {
+    if (s->stream.started && n != NULL && n->epoch == last->epoch &&
+        n->sequence == last->sequence && n->event_time_us == last->last_event_us) {
         l2_stream_seed(&s->stream, n);
         s->last_offset = e->offset;
         s->skip_below = INT64_MIN;
@@ -358,7 +373,8 @@ static bool is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e)
     return false;
 }
 
-static void reject(struct fp_core *c, const struct fp_event *e, enum l2_reject reason, struct fp_update *u)
+static void reject(struct fp_core *c, const struct fp_event *e, enum l2_reject reason,
+                   struct fp_update *u)
 {
     const struct fp_name key = c->params.offline ? e->symbol : e->key;
 
@@ -384,9 +400,9 @@ static void take(struct fp_core *c, struct fp_symbol *s, const struct fp_event *
     const struct l2_snapshot *n = e->snapshot;
 
     if (s->open_anchor < 0) {
-        const bool linked = s->stream.started && s->last_offset >= 0 &&
-                            n->event_time_us - s->stream.last.last_event_us <=
-                                c->params.l2.max_gap_s * L2_US_PER_S;
+        const bool linked =
+            s->stream.started && s->last_offset >= 0 &&
+            n->event_time_us - s->stream.last.last_event_us <= c->params.l2.max_gap_s * L2_US_PER_S;
         s->retired = false;
         s->open_anchor = linked ? s->last_offset : e->offset;
         s->last_offset = e->offset;
@@ -399,7 +415,8 @@ static void take(struct fp_core *c, struct fp_symbol *s, const struct fp_event *
     c->stats.taken++;
 }
 
-/* Closes every bar that ends at or before the snapshot's event time, then takes the snapshot. false: resume me. */
+/* Closes every bar that ends at or before the snapshot's event time, then takes the snapshot.
+ * false: resume me. */
 static bool work_take(struct fp_core *c, struct fp_update *u)
 {
     const struct fp_event *e = &c->work.event;
@@ -417,7 +434,8 @@ static bool work_take(struct fp_core *c, struct fp_update *u)
 
 static void on_snapshot(struct fp_core *c, const struct fp_event *e, struct fp_update *u)
 {
-    if (c->params.offline && c->params.exchange[0] == '\0' && l2_symbol_ok(e->exchange.data, e->exchange.n))
+    if (c->params.offline && c->params.exchange[0] == '\0' &&
+        l2_symbol_ok(e->exchange.data, e->exchange.n))
         memcpy(c->params.exchange, e->exchange.data, e->exchange.n);
     const enum l2_reject reason = check(c, e);
     if (reason != L2_ACCEPTED) {
@@ -465,7 +483,8 @@ static void on_past_bar(struct fp_core *c, const struct fp_event *e)
     if (s == NULL)
         s = fp_symbols_add(&c->symbols, e->partition, e->symbol, &c->params.l2);
     if (s == NULL)
-        return; /* more symbols than max_symbols: those that came first are served, as before the restart */
+        return; /* more symbols than max_symbols: those that came first are served, as before the
+                   restart */
     struct l2_past_bar *place = l2_past_put(&s->past, bar->bar_time_us);
     if (place == NULL)
         return;
@@ -476,7 +495,8 @@ static void on_past_bar(struct fp_core *c, const struct fp_event *e)
         s->emitted_us = bar->bar_time_us;
 }
 
-/* Where does the fold of this symbol begin? At the close of the bar before those that its open bar depends on. */
+/* Where does the fold of this symbol begin? At the close of the bar before those that its open bar
+ * depends on. */
 static void start_symbol(struct fp_core *c, struct fp_symbol *s)
 {
     const int64_t open_us = s->emitted_us + c->bar_us;
@@ -491,12 +511,14 @@ static void start_symbol(struct fp_core *c, struct fp_symbol *s)
         note_dependence(c, s);
         return;
     }
-    if (checkpoint == NULL) { /* a young symbol: its first snapshot is among those that are folded */
+    if (checkpoint ==
+        NULL) { /* a young symbol: its first snapshot is among those that are folded */
         if (s->born_us != INT64_MIN)
             s->skip_below = s->born_offset;
         return;
     }
-    l2_stream_resume(&s->stream, &c->params.l2, &checkpoint->resume, checkpoint->bar_time_us + c->bar_us);
+    l2_stream_resume(&s->stream, &c->params.l2, &checkpoint->resume,
+                     checkpoint->bar_time_us + c->bar_us);
     s->skip_below = checkpoint->source_offset;
 }
 
@@ -506,7 +528,8 @@ static void on_start(struct fp_core *c, const struct fp_event *e)
 
     *p = (struct partition){
         .owned = true,
-        .restoring = true, /* until the next event: symbols without a record to fold have closes to catch up with */
+        .restoring = true, /* until the next event: symbols without a record to fold have closes to
+                              catch up with */
         .position = e->offset,
         .committed = e->committed,
         .bars_next = e->bars_next > p->bars_next ? e->bars_next : p->bars_next,
@@ -532,7 +555,8 @@ static void on_stop(struct fp_core *c, const struct fp_event *e)
     *partition_of(c, e->partition) = (struct partition){.owned = false};
 }
 
-/* Every record below the committed offset was folded: what remains emitted but open was closed by the clock. */
+/* Every record below the committed offset was folded: what remains emitted but open was closed by
+ * the clock. */
 static void finish_restoring(struct fp_core *c, int32_t partition, struct fp_update *u)
 {
     struct partition *p = partition_of(c, partition);
@@ -552,7 +576,8 @@ static void finish_restoring(struct fp_core *c, int32_t partition, struct fp_upd
 
 /* ---- the clock ---- */
 
-/* SPEC section 5: has the symbol's own clock, which runs on while its feed is silent, passed the open bar's end and the grace? */
+/* SPEC section 5: has the symbol's own clock, which runs on while its feed is silent, passed the
+ * open bar's end and the grace? */
 static bool is_idle_past_bar(const struct fp_core *c, const struct fp_symbol *s, int64_t at_us)
 {
     const struct l2_resume *last = &s->stream.last;
@@ -562,7 +587,8 @@ static bool is_idle_past_bar(const struct fp_core *c, const struct fp_symbol *s,
                s->stream.bar_time_us + c->bar_us + c->params.close_grace_us;
 }
 
-/* Closes the silent symbols' bars in a partition that was read up to the end it had when asked. false: resume me. */
+/* Closes the silent symbols' bars in a partition that was read up to the end it had when asked.
+ * false: resume me. */
 static bool work_clock(struct fp_core *c, struct fp_update *u)
 {
     const int32_t partition = c->work.event.partition;
@@ -602,8 +628,9 @@ static bool wants_to_ask(const struct fp_core *c, const struct partition *p, int
 }
 
 /*
- * Forgets the retired symbols whose records no restart will fold again, once a further symbol_ttl has passed on their own clock: what
- * begins them anew before that may still lie in a bar that was emitted, and must not emit it twice.
+ * Forgets the retired symbols whose records no restart will fold again, once a further symbol_ttl
+ * has passed on their own clock: what begins them anew before that may still lie in a bar that was
+ * emitted, and must not emit it twice.
  */
 static void release_retired(struct fp_core *c, int64_t now_us)
 {
@@ -616,7 +643,8 @@ static void release_retired(struct fp_core *c, int64_t now_us)
             continue;
         const struct l2_past_bar *newest = l2_past_find(&s->past, s->emitted_us);
         assert(newest != NULL);
-        const int64_t idle_us = newest->resume.last_event_us + (now_us - newest->resume.last_kafka_us);
+        const int64_t idle_us =
+            newest->resume.last_event_us + (now_us - newest->resume.last_kafka_us);
         if (c->partitions[s->partition].restoring ||
             idle_us < s->emitted_us + c->bar_us + c->params.l2.symbol_ttl_s * L2_US_PER_S)
             continue;
@@ -631,8 +659,9 @@ static void release_retired(struct fp_core *c, int64_t now_us)
 
 static void on_tick(struct fp_core *c, const struct fp_event *e)
 {
-    if (c->params.offline || (c->scanned_us != INT64_MIN && e->now_us - c->scanned_us < c->params.scan_us &&
-                              e->now_us >= c->scanned_us))
+    if (c->params.offline ||
+        (c->scanned_us != INT64_MIN && e->now_us - c->scanned_us < c->params.scan_us &&
+         e->now_us >= c->scanned_us))
         return;
     c->scanned_us = e->now_us;
     memset(c->wanted, 0, c->params.partitions_n * sizeof *c->wanted);
@@ -662,7 +691,8 @@ static bool work_ask(struct fp_core *c, struct fp_update *u)
 static enum fp_state state_of(const struct fp_core *c, const struct fp_symbol *s, int64_t now_us)
 {
     const struct partition *p = &c->partitions[s->partition];
-    const bool end_seen = p->end_seen_us != INT64_MIN && now_us - p->end_seen_us <= c->params.catching_up_us;
+    const bool end_seen =
+        p->end_seen_us != INT64_MIN && now_us - p->end_seen_us <= c->params.catching_up_us;
 
     if (p->restoring || (!end_seen && p->record_us < now_us - c->params.catching_up_us))
         return FP_CATCHING_UP;
@@ -691,7 +721,8 @@ static bool work_heartbeat(struct fp_core *c, struct fp_update *u)
 static void on_delivered(struct fp_core *c, const struct fp_event *e)
 {
     const uint64_t place = (e->tag >> 40) - 1;
-    const int64_t bar_time_us = ((int64_t)(e->tag << 24) >> 24) * c->bar_us; /* signed: bars before 1970 */
+    const int64_t bar_time_us =
+        ((int64_t)(e->tag << 24) >> 24) * c->bar_us; /* signed: bars before 1970 */
 
     assert(place < c->symbols.max);
     struct fp_symbol *s = &c->symbols.symbols[place];
@@ -732,7 +763,8 @@ static void on_close(struct fp_core *c, const struct fp_event *e)
 }
 
 /* A record or an end moved the partition's position; the clock may have waited for it. */
-static void advance(struct fp_core *c, const struct fp_event *e, int64_t position, struct fp_update *u)
+static void advance(struct fp_core *c, const struct fp_event *e, int64_t position,
+                    struct fp_update *u)
 {
     struct partition *p = partition_of(c, e->partition);
 
@@ -751,7 +783,8 @@ static void on_record(struct fp_core *c, const struct fp_event *e, struct fp_upd
     /* everything below this record was folded, whatever offsets are missing between */
     advance(c, e, e->offset, u);
     if (c->work.kind == WORK_CLOCK) {
-        c->work.record_follows = true; /* all that came before it was read: the clock closes first */
+        c->work.record_follows =
+            true; /* all that came before it was read: the clock closes first */
         return;
     }
     p->record_us = e->kafka_time_us;

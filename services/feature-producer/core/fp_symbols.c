@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* FNV-1a over the name and the partition; names are short and of a small alphabet, so eight bytes at a time buys nothing. */
+/* FNV-1a over the name and the partition; names are short and of a small alphabet, so eight bytes
+ * at a time buys nothing. */
 static uint64_t hash_of(int32_t partition, struct fp_name name)
 {
     uint64_t h = UINT64_C(0xcbf29ce484222325) ^ (uint32_t)partition;
@@ -53,14 +54,17 @@ void fp_symbols_release(struct fp_symbols *t)
 
 static bool is_named(const struct fp_symbol *s, int32_t partition, struct fp_name name)
 {
-    return s->partition == partition && s->name_n == name.n && memcmp(s->name, name.data, name.n) == 0;
+    return s->partition == partition && s->name_n == name.n &&
+           memcmp(s->name, name.data, name.n) == 0;
 }
 
-struct fp_symbol *fp_symbols_find(const struct fp_symbols *t, int32_t partition, struct fp_name name)
+struct fp_symbol *fp_symbols_find(const struct fp_symbols *t, int32_t partition,
+                                  struct fp_name name)
 {
     const uint32_t mask = t->index_n - 1;
 
-    for (uint32_t i = (uint32_t)hash_of(partition, name) & mask; t->index[i] != 0; i = (i + 1) & mask) {
+    for (uint32_t i = (uint32_t)hash_of(partition, name) & mask; t->index[i] != 0;
+         i = (i + 1) & mask) {
         struct fp_symbol *s = &t->symbols[t->index[i] - 1];
         if (is_named(s, partition, name))
             return s;

@@ -1,4 +1,5 @@
-/* fp_symbols.h: the symbols of one process: a fixed table with a hash index, all of it allocated at start. */
+/* fp_symbols.h: the symbols of one process: a fixed table with a hash index, all of it allocated at
+ * start. */
 #ifndef FP_SYMBOLS_H
 #define FP_SYMBOLS_H
 
@@ -10,19 +11,24 @@ struct fp_symbol {
     int32_t partition;
     struct l2_stream stream;
     struct l2_past past;
-    int64_t emitted_us;    /* bar_time of the newest bar in l2.bars; INT64_MIN: none */
-    /* A symbol that was retired and began anew: bars before born_us are of its earlier life, as are records below born_offset. */
+    int64_t emitted_us; /* bar_time of the newest bar in l2.bars; INT64_MIN: none */
+    /* A symbol that was retired and began anew: bars before born_us are of its earlier life, as are
+     * records below born_offset. */
     int64_t born_us; /* INT64_MIN: never retired */
-    int64_t born_offset, born_bars_offset; /* source_offset of the last bar of that life, and where it stands in l2.bars */
-    int64_t last_offset;   /* of the last snapshot taken; -1: not known */
-    int64_t open_anchor;   /* first input offset on which the open bar depends; -1: none yet */
-    int64_t skip_below;    /* restoring: records below belong to bars that are done; INT64_MIN: not restoring */
-    bool retired;          /* silent for symbol_ttl: only `past` and `emitted_us` are kept, while a restart could fold its records again */
+    int64_t born_offset, born_bars_offset; /* source_offset of the last bar of that life, and where
+                                              it stands in l2.bars */
+    int64_t last_offset; /* of the last snapshot taken; -1: not known */
+    int64_t open_anchor; /* first input offset on which the open bar depends; -1: none yet */
+    int64_t skip_below; /* restoring: records below belong to bars that are done; INT64_MIN: not
+                           restoring */
+    bool retired; /* silent for symbol_ttl: only `past` and `emitted_us` are kept, while a restart
+                     could fold its records again */
 };
 
 struct fp_symbols {
     struct fp_symbol *symbols;
-    /* Beside the symbols, so that the least of thousands is a walk over small arrays. INT64_MAX: no constraint; -1: no partition. */
+    /* Beside the symbols, so that the least of thousands is a walk over small arrays. INT64_MAX: no
+     * constraint; -1: no partition. */
     int64_t *snapshots_from, *bars_from;
     int32_t *partition;
     uint32_t *index; /* hash → place + 1; 0: empty */
@@ -35,14 +41,18 @@ struct fp_symbols {
 };
 
 /* false: no memory. */
-bool fp_symbols_init(struct fp_symbols *table, uint32_t max, uint32_t minutes_n, uint32_t bars_n, int64_t bar_us) MUST_CHECK;
+bool fp_symbols_init(struct fp_symbols *table, uint32_t max, uint32_t minutes_n, uint32_t bars_n,
+                     int64_t bar_us) MUST_CHECK;
 void fp_symbols_release(struct fp_symbols *table);
-struct fp_symbol *fp_symbols_find(const struct fp_symbols *table, int32_t partition, struct fp_name name);
+struct fp_symbol *fp_symbols_find(const struct fp_symbols *table, int32_t partition,
+                                  struct fp_name name);
 /* A blank symbol; NULL when the table is full. Precondition: not there yet. */
-struct fp_symbol *fp_symbols_add(struct fp_symbols *table, int32_t partition, struct fp_name name, const struct l2_params *params);
+struct fp_symbol *fp_symbols_add(struct fp_symbols *table, int32_t partition, struct fp_name name,
+                                 const struct l2_params *params);
 void fp_symbols_remove(struct fp_symbols *table, struct fp_symbol *symbol);
 
-static inline uint32_t fp_symbols_place(const struct fp_symbols *table, const struct fp_symbol *symbol)
+static inline uint32_t fp_symbols_place(const struct fp_symbols *table,
+                                        const struct fp_symbol *symbol)
 {
     return (uint32_t)(symbol - table->symbols);
 }
