@@ -72,7 +72,7 @@ bool l2_stream_is_due(const struct l2_stream *stream, const struct l2_params *pa
                       int64_t event_time_us);
 /* Preconditions: the book is accepted, the verdict is L2_TAKE, no bar is due. */
 void l2_stream_take(struct l2_stream *stream, const struct l2_params *params,
-                    const struct l2_snapshot *snapshot, int64_t kafka_time_us);
+                    const struct l2_snapshot *next, int64_t kafka_time_us);
 /* Closes the open bar and opens the next. Precondition: started. */
 void l2_stream_close(struct l2_stream *stream, const struct l2_params *params,
                      struct l2_bar *ret_bar, uint8_t ret_sketch[L2_SKETCH_BYTES_MAX],

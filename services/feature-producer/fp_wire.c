@@ -1,8 +1,10 @@
 #include "fp_wire.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The decoder's levels are read as the domain's without a second copy. */
@@ -14,6 +16,8 @@ static_assert(offsetof(struct codec_level, quantity) == offsetof(struct l2_level
 static_assert(sizeof((struct codec_l2_snapshot *)0)->bids ==
                   L2_LEVELS_MAX * sizeof(struct l2_level),
               "one bound");
+
+#define METADATA_VERSION 1
 
 static struct fp_name name_of(struct codec_str s)
 {
@@ -219,20 +223,34 @@ struct codec_heartbeat fp_wire_heartbeat(const struct fp_wire *wire, const struc
 
 void fp_wire_metadata(const struct fp_position *p, char ret_metadata[BUS_METADATA_BYTES_MAX + 1])
 {
-    const int n = snprintf(ret_metadata, BUS_METADATA_BYTES_MAX + 1, "1,%" PRId64 ",%" PRId64,
-                           p->snapshots_from, p->bars_from);
+    const int n = snprintf(ret_metadata, BUS_METADATA_BYTES_MAX + 1, "%d,%" PRId64 ",%" PRId64,
+                           METADATA_VERSION, p->snapshots_from, p->bars_from);
 
     assert(n > 0 && n <= BUS_METADATA_BYTES_MAX);
+}
+
+/* A decimal number ≥ 0 that ends at `end`; moves *p past it and `end`. */
+static bool parse_offset(const char **p, char end, int64_t *ret)
+{
+    char *stop;
+
+    errno = 0;
+    const long long v = strtoll(*p, &stop, 10);
+    if (errno != 0 || **p < '0' || **p > '9' || *stop != end)
+        return false;
+    *p = stop + 1;
+    *ret = v;
+    return true;
 }
 
 bool fp_wire_metadata_parse(const char *metadata, int64_t *ret_snapshots_from,
                             int64_t *ret_bars_from)
 {
-    int64_t snapshots_from, bars_from;
-    int end = 0;
+    const char *p = metadata;
+    int64_t version, snapshots_from, bars_from;
 
-    if (sscanf(metadata, "1,%" SCNd64 ",%" SCNd64 "%n", &snapshots_from, &bars_from, &end) != 2 ||
-        metadata[end] != '\0' || snapshots_from < 0 || bars_from < 0)
+    if (!parse_offset(&p, ',', &version) || version != METADATA_VERSION ||
+        !parse_offset(&p, ',', &snapshots_from) || !parse_offset(&p, '\0', &bars_from))
         return false;
     *ret_snapshots_from = snapshots_from;
     *ret_bars_from = bars_from;
