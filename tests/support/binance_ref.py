@@ -2,14 +2,15 @@
 
     for snapshot in snapshots(["usdm_btcusdt_20240808.gz"], "BTCUSDT", depth=20): …
 
-yields dicts shaped as schemas/l2_snapshot.avsc, times in whole microseconds. The book is two dicts {Decimal price: text of
-the quantity}, sorted anew for each snapshot: slow and obvious. `candles(paths, symbol, bar_seconds)` gives the candles of the
+yields dicts shaped as schemas/l2_snapshot.avsc, times in whole microseconds. The book is two dicts {price in
+10^-8: (price, quantity)}, searched anew for each snapshot: slow and obvious. `candles(paths, symbol, bar_seconds)` gives the candles of the
 same files, and `figures(snapshots)` those of golden.json that a snapshot stream determines.
 
 A broken sequence raises Gap: the recordings at hand have none, and what happens then is tested by hand-made files.
 """
 
 import gzip
+import heapq
 import json
 import math
 from decimal import Decimal
@@ -42,18 +43,16 @@ def zero_flow():
 def apply(book, bids, asks):
     for side, levels in zip(book, (bids, asks)):
         for price, quantity in levels:
-            key = Decimal(price)
-            if Decimal(quantity) == 0:
+            key = int(Decimal(price).scaleb(8))  # exact: no market has more than eight decimals
+            if float(quantity) == 0:
                 side.pop(key, None)
             else:
-                side[key] = float(quantity)
+                side[key] = {"price": float(price), "quantity": float(quantity)}
 
 
 def top(book, depth):
-    bids = sorted(book[0], reverse=True)[:depth]
-    asks = sorted(book[1])[:depth]
-    return ([{"price": float(p), "quantity": book[0][p]} for p in bids],
-            [{"price": float(p), "quantity": book[1][p]} for p in asks])
+    return ([book[0][key] for key in heapq.nlargest(depth, book[0])],
+            [book[1][key] for key in heapq.nsmallest(depth, book[1])])
 
 
 def continues(m, last, is_first):
