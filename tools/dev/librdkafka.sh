@@ -20,7 +20,8 @@ WANT="$VERSION $SHA256 $PREFIX"
 right() { [ -f "$1" ] && echo "$SHA256  $1" | sha256sum -c --status; }
 
 # A private apt state under $WORK/apt for one suite. '-c', since '-o' would leave the hooks of apt.conf.d in force:
-# an image's docker-clean deletes the machine's package cache after any 'update'.
+# an image's docker-clean deletes the machine's package cache after any 'update'. An old mirror's expired index will do:
+# what counts is the tarball's hash.
 private_apt() {
     local suite=$1 mirror d=$WORK/apt
     mirror=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
