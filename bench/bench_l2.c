@@ -1,23 +1,30 @@
 /*
  * bench_l2: what one snapshot costs, from its bytes to all six features.
  *
- *   bench_l2 SNAPSHOTS.avro [ROUNDS]      SNAPSHOTS.avro: an Avro container of L2Snapshot, as
- * l2replay --output writes it
+ *     bench_l2 SNAPSHOTS.avro [ROUNDS]
  *
- * The encoded bodies are read into memory once. Then, for every stage in turn and again for each
- * round, the whole recording is gone through in order, timed in batches of BATCH snapshots (reading
- * the clock costs as much as a snapshot); a figure is the median over all batches of the
- * nanoseconds a snapshot. Stages take turns within a round, so that a noisy machine is as noisy for
- * each of them. One JSON line {"name", "value", "unit"} a figure; names:
+ * SNAPSHOTS.avro is a container of L2Snapshot, as l2replay --output writes it. Its encoded bodies
+ * are read into memory once. Then, for every stage in turn and again for each round, the recording
+ * is gone through in order, timed in batches of BATCH snapshots (reading the clock costs as much as
+ * a snapshot); a figure is the median over all batches of the nanoseconds a snapshot. Stages take
+ * turns within a round, so that a noisy machine is as noisy for each of them. One JSON line
+ * {"name", "value", "unit"} a figure:
  *
- *   memcpy                            the body's bytes copied by the C library (18 to 60 ns, by how
- * source and target lie) decode                            bytes → struct, every length and count
- * checked decode_validate                   and l2_book_check decode_validate_features          and
- * l2_stream_judge, l2_stream_take: all six features. The spread sketch, which is none of them, is
- * left out: the same stream.c, compiled with an empty l2_sketch_add decode_validate_features_sketch
- * the same with the sketch: what the producer's core does sketch_add l2_sketch_add alone, of the
- * spreads in their order avro_c_generic_decode             avro-c's generic values from the same
- * bytes, for comparison
+ * - memcpy: the body's bytes copied by the C library; 18 to 60 ns, by how both ends lie.
+ *
+ * - decode: bytes to struct, every length and count checked.
+ *
+ * - decode_validate: and l2_book_check.
+ *
+ * - decode_validate_features: and l2_stream_judge, l2_stream_take: all six features. The spread
+ *   sketch is none of them: it is left out by the same stream.c, compiled with an empty
+ *   l2_sketch_add.
+ *
+ * - decode_validate_features_sketch: and the sketch: what the producer's core does.
+ *
+ * - sketch_add: l2_sketch_add alone, of the spreads in their order.
+ *
+ * - avro_c_generic_decode: avro-c's generic values from the same bytes, for comparison.
  */
 #include <avro.h>
 #include <inttypes.h>

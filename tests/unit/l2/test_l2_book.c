@@ -31,7 +31,7 @@ static void assert_check(const struct book *b, enum l2_reject want)
 static const uint32_t depths[] = {1, 2, 3, 5, 20, 1000};
 #define DEPTHS (sizeof depths / sizeof depths[0])
 
-/* Seen to fail with < in place of <= DBL_MAX, and with DBL_MIN as the least price. */
+/* Seen to fail with -0.0 refused by its sign, and with any book crossed that is not plain. */
 static void book_accepts_what_is_good(void **state)
 {
     (void)state;
@@ -80,8 +80,10 @@ static const struct fault faults[] = {
     {false, -1, L2_REJECT_QUANTITY_NEGATIVE},
 };
 
-/* Each fault at each level of each side. Seen to fail with a loop that begins at level 2, and with
- * bids alone checked. */
+/*
+ * Each fault at each level of each side. Seen to fail with a loop that begins at level 2, with bids
+ * alone checked, and without the step of the exponent (infinities, NaNs).
+ */
 static void book_finds_a_fault_at_any_level(void **state)
 {
     (void)state;
@@ -102,8 +104,10 @@ static void book_finds_a_fault_at_any_level(void **state)
     free(b);
 }
 
-/* Equal or swapped neighbours, anywhere. Seen to fail with >= in side_ok's order, and with the
- * asks' sign as the bids'. */
+/*
+ * Equal or swapped neighbours, anywhere. Seen to fail with equal prices let through, fast way or
+ * slow, and with the asks falling as the bids.
+ */
 static void book_wants_levels_in_order(void **state)
 {
     (void)state;
