@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ADMIN_TOPICS_MAX 128
+#define ADMIN_TOPICS_MAX 32
 #define ADMIN_REQUEST_MS_MIN 1
 #define ADMIN_SETTLE_MS 50
+#define ALTER_SETTLE_US INT64_C(2000000)
 
 struct admin {
     struct client *client;
@@ -403,6 +404,34 @@ enum err_class bus_topics_create(const struct bus_setting *settings, unsigned se
     return e;
 }
 
+/*
+ * Waits until the broker shows the new settings, since its own metadata lags what it has answered.
+ * It may write a value in another way than it was given, so this is a courtesy with an end, not a
+ * check.
+ */
+static enum err_class wait_altered(struct admin *a, const struct bus_topic *topics, unsigned n,
+                                   struct err *err)
+{
+    const int64_t until_us = clk_mono_us() + ALTER_SETTLE_US;
+    struct bus_topic seen[ADMIN_TOPICS_MAX];
+
+    for (;;) {
+        bool same = true;
+
+        memcpy(seen, topics, n * sizeof *topics);
+        for (unsigned i = 0; i < n; i++)
+            seen[i].partitions = 1; /* describe_settings asks for those that are there */
+        const enum err_class e = describe_settings(a, seen, n, err);
+
+        for (unsigned i = 0; i < n; i++)
+            for (unsigned k = 0; k < topics[i].settings_n; k++)
+                same = same && strcmp(seen[i].settings[k].value, topics[i].settings[k].value) == 0;
+        if (e != ERR_OK || same || clk_mono_us() >= until_us)
+            return e;
+        (void)rd_kafka_poll(a->rk, ADMIN_SETTLE_MS);
+    }
+}
+
 static enum err_class alter(struct admin *a, const struct bus_topic *topics, unsigned n,
                             struct err *err)
 {
@@ -448,7 +477,7 @@ static enum err_class alter(struct admin *a, const struct bus_topic *topics, uns
         admin_end(a, event);
     }
     rd_kafka_ConfigResource_destroy_array(changes, changes_n);
-    return e;
+    return e == ERR_OK ? wait_altered(a, topics, n, err) : e;
 }
 
 enum err_class bus_topics_alter(const struct bus_setting *settings, unsigned settings_n,

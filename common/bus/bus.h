@@ -163,7 +163,7 @@ void bus_send(struct bus *bus, const struct bus_output *output);
 
 struct bus_position {
     int32_t partition;
-    int64_t offset; /* next to read */
+    int64_t offset; /* next to read; negative: nothing was read yet, it is left out */
     char metadata[BUS_METADATA_BYTES_MAX + 1];
 };
 

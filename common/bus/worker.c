@@ -709,8 +709,3 @@ void worker_taint(struct worker *w)
 {
     atomic_store(&w->tainted, true);
 }
-
-const struct client *worker_client(const struct worker *w)
-{
-    return &w->client;
-}

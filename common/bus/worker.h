@@ -59,6 +59,5 @@ enum worker_outcome worker_take(struct worker *worker,
                                 struct err *err); /* when done; then it is idle */
 /* A partition of the running job was revoked: no further attempt. */
 void worker_taint(struct worker *worker);
-const struct client *worker_client(const struct worker *worker);
 
 #endif

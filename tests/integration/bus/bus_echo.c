@@ -29,6 +29,7 @@ struct echo {
     int64_t commit_us;
     uint64_t sent;
     bool ends;
+    bool connected;
     bool ticks; /* commits at their time even when nothing moved, with an output each: what a clock
                    close does */
 };
@@ -150,6 +151,10 @@ static int loop(struct echo *e, struct err *err)
 
         if (bus_poll(e->bus, 100, &batch, err) != ERR_OK)
             return 1;
+        if (bus_connected(e->bus) != e->connected) {
+            e->connected = !e->connected;
+            puts(e->connected ? "connected" : "disconnected");
+        }
         for (unsigned i = 0; i < batch.n && !stopping; i++)
             if (on_event(e, &batch.events[i], err) != 0)
                 return 1;

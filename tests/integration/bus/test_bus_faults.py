@@ -72,6 +72,8 @@ class Echo:
         code = self.child.wait(timeout=seconds)
         for reader in self.readers:
             reader.join(timeout=5)
+        self.child.stdout.close()
+        self.child.stderr.close()
         return code
 
 
@@ -162,6 +164,7 @@ class BusFaults(unittest.TestCase):
             self.assertTrue(ticks or len(got) == len(outputs[p]))
         for p, offset in self.committed().items():
             self.assertEqual(offset, len(inputs[p]))
+        # The members of this group have gone without leaving: the successor of the first waits for the others' sessions.
         successor = Echo(self)
         successor.wait_for("^assigned", PARTITIONS)
         for p in range(PARTITIONS):
@@ -246,15 +249,38 @@ class BusFaults(unittest.TestCase):
         self.assertEqual(first.kill(signal.SIGTERM), 0, first.story())
         self.check_exactly_once()
 
+    def test_partitions_revoked_under_a_stuck_commit(self):
+        """The commit's outcome is unknown for longer than a revocation waits: its bytes must not be sent again."""
+        feed = Feed(self, 500)
+        first = Echo(self, "commit-ms=5", "session-ms=6000")
+        first.wait_for("^committed", 10)
+        rule = self.proxy.on(kp.END_TXN, kp.drop_request)
+        while rule.hits == 0:
+            time.sleep(0.01)
+        second = Echo(self, "commit-ms=5", "session-ms=6000", instance="1")
+        first.wait_for("^revoked", 2, seconds=40)
+        first.wait_for("partitions revoked under a commit", of_log=True)
+        second.wait_for("^committed", 20, seconds=40)
+        n = first.count("^committed")
+        first.wait_for("^committed", n + 20, seconds=40)
+        feed.stop()
+        self.wait_idle(first)
+        self.assertEqual(first.kill(signal.SIGTERM), 0, first.story())
+        self.assertEqual(second.kill(signal.SIGTERM), 0, second.story())
+        self.check_exactly_once()
+
     def test_broker_killed(self):
         feed = Feed(self, 500)
         echo = Echo(self, "commit-ms=5")
         for away_s in (0, 3, 14):  # the last is longer than a transaction lives
             n = echo.count("^committed")
             echo.wait_for("^committed", n + 20, seconds=60)
+            cuts = echo.count("^disconnected")
             self.broker.kill()
+            echo.wait_for("^disconnected", cuts + 1)
             time.sleep(away_s)
             self.broker.start()
+            echo.wait_for("^connected", cuts + 2)
         n = echo.count("^committed")
         echo.wait_for("^committed", n + 20, seconds=60)
         feed.stop()

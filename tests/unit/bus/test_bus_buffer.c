@@ -81,7 +81,7 @@ static void check(const struct buffer_record *r, const struct bus_output *o)
     }
 }
 
-/* Whatever goes in comes out, in order. Seen to fail with the key left out of payload's place. */
+/* Whatever goes in comes out, in order. Seen to fail with headers left out of payload's place. */
 static void outputs_round_trip(void **state)
 {
     struct buffer buffer;
@@ -108,7 +108,7 @@ static void outputs_round_trip(void **state)
     buffer_free(&buffer);
 }
 
-/* bus.h's promise of what an output takes. Seen to fail with BUS_HEADER_OVERHEAD 8. */
+/* bus.h's promise of what an output takes. Seen to fail with 20 bytes more a header. */
 static void cost_is_as_promised(void **state)
 {
     (void)state;
