@@ -160,6 +160,11 @@ static int act(struct svc *svc)
         config_markdown(svc->rows, stdout);
         return EX_OK;
     }
+    if (svc->mode == SVC_PRINT_METRICS) {
+        svc->metrics = metrics_new(svc->metric_rows);
+        metrics_write(svc->metrics, stdout);
+        return EX_OK;
+    }
     const enum err_class e = configure(svc, &err);
 
     log_init(svc->desc->name, svc->config != NULL ? log_level_of(svc->config) : LOG_INFO);

@@ -50,9 +50,9 @@ struct svc_desc {
  * that is in use is 75.
  *
  * --check-config prints "configuration ok", or one plain line to stderr and 78. --print-config
- * prints lines that --config reads back. --print-config-markdown, hidden, is for docs/reference. A
- * running service says all it has to say as log lines: started, rehearsal_clock, stopping, stopped,
- * failed.
+ * prints lines that --config reads back. --print-config-markdown and --print-metrics (/metrics as
+ * it is before the start), hidden, are for the README. A running service says all it has to say as
+ * log lines: started, rehearsal_clock, stopping, stopped, failed.
  */
 int svc_main(const struct svc_desc *desc, int argc, char **argv);
 

@@ -3,7 +3,12 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { KEY_CHECK_CONFIG = 0x10000, KEY_PRINT_CONFIG, KEY_PRINT_CONFIG_MARKDOWN };
+enum {
+    KEY_CHECK_CONFIG = 0x10000,
+    KEY_PRINT_CONFIG,
+    KEY_PRINT_CONFIG_MARKDOWN,
+    KEY_PRINT_METRICS,
+};
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "Read the configuration from FILE (key = value lines)", 0},
@@ -12,6 +17,7 @@ static const struct argp_option options[] = {
     {"print-config", KEY_PRINT_CONFIG, NULL, 0,
      "Print the configuration in effect, as lines that --config reads; secrets as their file", 0},
     {"print-config-markdown", KEY_PRINT_CONFIG_MARKDOWN, NULL, OPTION_HIDDEN, NULL, 0},
+    {"print-metrics", KEY_PRINT_METRICS, NULL, OPTION_HIDDEN, NULL, 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -54,6 +60,9 @@ static error_t parse_own(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_PRINT_CONFIG_MARKDOWN:
         svc->mode = SVC_PRINT_CONFIG_MARKDOWN;
+        return 0;
+    case KEY_PRINT_METRICS:
+        svc->mode = SVC_PRINT_METRICS;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

@@ -8,7 +8,13 @@
 
 #include <stdatomic.h>
 
-enum svc_mode { SVC_RUN, SVC_CHECK_CONFIG, SVC_PRINT_CONFIG, SVC_PRINT_CONFIG_MARKDOWN };
+enum svc_mode {
+    SVC_RUN,
+    SVC_CHECK_CONFIG,
+    SVC_PRINT_CONFIG,
+    SVC_PRINT_CONFIG_MARKDOWN,
+    SVC_PRINT_METRICS,
+};
 
 /* Metrics of every service, behind its own. */
 enum svc_metric { SVC_READY, SVC_REHEARSAL_SPEED, SVC_VIRTUAL_TIME, SVC_METRICS };
