@@ -550,7 +550,7 @@ static void heartbeats_of_many_symbols(void **state)
 {
     (void)state;
     struct fp_params params = test_params(1);
-    static char names[200][8];
+    static char names[200][16];
     struct market m;
 
     params.symbols_max = 200;
