@@ -283,8 +283,9 @@ static bool prepare(size_t samples_n)
         const struct l2_snapshot *s = decode(i);
         if (s == NULL || l2_book_check(s) != L2_ACCEPTED)
             return false;
-        const struct l2_top top = l2_top_of(s);
-        b.spreads[i] = l2_spread_bps(&top);
+        struct l2_book book;
+        l2_book_of(s, &book);
+        b.spreads[i] = l2_spread_bps(&book.top);
     }
     return true;
 }

@@ -10,11 +10,18 @@ struct l2_top {
     double ask_price, ask_quantity;
 };
 
-/* Precondition of both: the book was accepted by l2_book_check. */
-struct l2_top l2_top_of(const struct l2_snapshot *snapshot);
+/* What a snapshot's columns are made of: kept for each, turned into columns when a bar closes. */
+struct l2_book {
+    struct l2_top top;
+    bool has_l5;
+    double bids_l5, asks_l5; /* quantities of the five best levels, base units */
+};
+
+/* Precondition: the book was accepted by l2_book_check. */
+void l2_book_of(const struct l2_snapshot *snapshot, struct l2_book *ret_book);
 /* Sets mid_price, spread_bps and the imbalances that the book supports; the windowed columns stay
  * null. */
-void l2_book_columns(const struct l2_snapshot *snapshot, struct l2_row *ret_row);
+void l2_book_columns(const struct l2_book *book, struct l2_row *ret_row);
 
 static inline double l2_mid(const struct l2_top *top)
 {

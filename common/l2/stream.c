@@ -30,10 +30,9 @@ void l2_stream_resume(struct l2_stream *s, const struct l2_params *params,
 
 void l2_stream_seed(struct l2_stream *s, const struct l2_snapshot *snapshot)
 {
-    s->top = l2_top_of(snapshot);
+    l2_book_of(snapshot, &s->book);
     s->has_top = true;
-    l2_book_columns(snapshot, &s->book);
-    s->sample_mid = l2_mid(&s->top); /* its own sample ended when the bar was closed */
+    s->sample_mid = l2_mid(&s->book.top); /* its own sample ended when the bar was closed */
     s->has_sample_mid = true;
     s->broken = false;
 }
@@ -68,7 +67,7 @@ static void finish_sample(struct l2_stream *s)
 {
     if (s->sample.start_us == INT64_MIN)
         return;
-    const double mid = l2_mid(&s->top), volume = s->sample.signed_volume_quote;
+    const double mid = l2_mid(&s->book.top), volume = s->sample.signed_volume_quote;
     const double dmid = mid - s->sample_mid;
 
     /* each number of a book is finite; their sums need not be */
@@ -102,7 +101,7 @@ static void add_to_sample(struct l2_stream *s, const struct l2_params *params,
 /* The link from the last snapshot to this one: either it carries an e_n, or the time between is a
  * gap. */
 static bool follow_link(struct l2_stream *s, const struct l2_params *params,
-                        const struct l2_snapshot *n, const struct l2_top *top)
+                        const struct l2_snapshot *n, const struct l2_top *before)
 {
     if (!s->started) {
         l2_window_add_gap(&s->window, n->event_time_us - us(params->window_s), n->event_time_us);
@@ -115,30 +114,31 @@ static bool follow_link(struct l2_stream *s, const struct l2_params *params,
         s->gaps++;
         return true;
     }
-    l2_window_add_ofi(&s->window, n->event_time_us, l2_ofi_term(&s->top, top));
+    l2_window_add_ofi(&s->window, n->event_time_us, l2_ofi_term(before, &s->book.top));
     return false;
 }
 
 void l2_stream_take(struct l2_stream *s, const struct l2_params *params,
                     const struct l2_snapshot *n, int64_t kafka_time_us)
 {
-    const struct l2_top top = l2_top_of(n);
-
     assert(!l2_stream_is_due(s, params, n->event_time_us));
     /* before the gap is marked: the ring may move past the minute of the sample before */
     if (!is_in_sample(s, params, n->event_time_us))
         finish_sample(s);
-    const bool broken = follow_link(s, params, n, &top);
+    const struct l2_top before = s->book.top;
+    l2_book_of(n, &s->book);
+    const bool broken = follow_link(s, params, n, &before);
 
-    s->top = top;
     s->has_top = true;
     add_to_sample(s, params, n, broken);
-    l2_book_columns(n, &s->book);
-    l2_sketch_add(&s->spread, s->book.value[L2_SPREAD_BPS]);
+    l2_sketch_add(&s->spread, l2_spread_bps(&s->book.top));
     s->snapshots++;
     s->started = true;
     s->broken = false;
-    s->last = (struct l2_resume){n->epoch, n->sequence, n->event_time_us, kafka_time_us};
+    s->last.epoch = n->epoch;
+    s->last.sequence = n->sequence;
+    s->last.last_event_us = n->event_time_us;
+    s->last.last_kafka_us = kafka_time_us;
 }
 
 /* Time of the window that ends at t inside gaps, the silence before t among them. */
@@ -171,7 +171,7 @@ void l2_stream_close(struct l2_stream *s, const struct l2_params *params, struct
     double lambda;
 
     if (s->has_top && t_us - s->last.last_event_us <= us(params->max_book_age_s))
-        bar.row = s->book;
+        l2_book_columns(&s->book, &bar.row);
     /* whole numbers, so that a window at exactly the limit is judged exactly */
     if (gap_us * 100 <= window_us * (100 - params->coverage_pct)) {
         if (isfinite(sums.ofi))

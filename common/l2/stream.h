@@ -32,8 +32,7 @@ struct l2_stream {
     bool has_top; /* the last snapshot itself was seen, not only where the stream stood */
     bool has_sample_mid;
     struct l2_resume last;
-    struct l2_top top;
-    struct l2_row book; /* book columns of the last snapshot */
+    struct l2_book book; /* of the last snapshot */
     double sample_mid;  /* last mid of the last finished sample */
     struct l2_sample sample;
     int64_t bar_time_us; /* of the open bar */

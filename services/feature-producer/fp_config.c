@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-#define SCAN_REAL_US (200 * INT64_C(1000)) /* how often silent symbols are looked for, real time   \
-                                            */
+#define SCAN_REAL_US                                                                               \
+    (200 * INT64_C(1000)) /* how often silent symbols are looked for, real time                    \
+                           */
 
 static uint32_t config_u32(const struct config *config, const char *name)
 {

@@ -14,6 +14,8 @@
 #define COMMIT_EVERY_US CLK_US_PER_S
 #define HEARTBEAT_EVERY_US CLK_US_PER_S
 #define DRAIN_MS_MAX 5000
+#define PREFETCH_AHEAD 3
+#define PREFETCH_BYTES_MAX 1024 /* a book of 20 levels has some 730 */
 #define RESTORE_WAIT_MS 10000
 #define SETTINGS_MAX 64
 #define NAME_BYTES_MAX 300 /* a prefix of 64 and a name of 200 at most */
@@ -175,6 +177,7 @@ struct service {
     uint64_t read; /* records of this batch */
     struct bus_position positions[FP_PARTITIONS_MAX];
     struct fp_update update;
+    struct fp_event event; /* the record at hand */
     struct codec_l2_snapshot decoded;
     struct l2_snapshot snapshot;
     uint8_t out[FP_OUTPUT_BYTES_MAX];
@@ -427,13 +430,14 @@ static enum err_class restore(struct service *s, const struct bus_event *assigne
 static enum err_class on_record(struct service *s, const struct bus_event *record, int64_t now_us,
                                 struct err *err)
 {
-    const struct fp_event event = fp_wire_event(&s->wire, record, now_us);
+    struct fp_event *event = &s->event;
 
-    if (event.snapshot != NULL)
-        s->newest_event_us = event.snapshot->event_time_us;
+    fp_wire_event(&s->wire, record, now_us, event);
+    if (event->snapshot != NULL)
+        s->newest_event_us = event->snapshot->event_time_us;
     s->moved = true;
     s->read++;
-    return step(s, &event, record, err);
+    return step(s, event, record, err);
 }
 
 static enum err_class on_committed(struct service *s, const struct bus_event *e, struct err *err)
@@ -522,6 +526,20 @@ static enum err_class beat(struct service *s, int64_t now_us, struct err *err)
     return step(s, &due, NULL, err);
 }
 
+/* Records were written by another thread: their bytes are asked for a few records before they are
+ * read. */
+static void prefetch(const struct bus_batch *batch, unsigned i)
+{
+    if (i >= batch->n || batch->events[i].kind != BUS_RECORD)
+        return;
+    const uint8_t *value = batch->events[i].value;
+    const size_t n = batch->events[i].value_n < PREFETCH_BYTES_MAX ? batch->events[i].value_n
+                                                                   : PREFETCH_BYTES_MAX;
+
+    for (size_t at = 0; at < n; at += 64)
+        __builtin_prefetch(value + at);
+}
+
 static enum err_class loop(struct service *s, struct err *err)
 {
     while (!svc_stopping(s->svc)) {
@@ -532,6 +550,7 @@ static enum err_class loop(struct service *s, struct err *err)
         const int64_t now_us = clk_now_us(s->clk);
         const struct fp_event tick = {.kind = FP_TICK, .now_us = now_us};
         for (unsigned i = 0; i < batch.n; i++) {
+            prefetch(&batch, i + PREFETCH_AHEAD);
             if (on_event(s, &batch.events[i], now_us, err) != ERR_OK)
                 return err->class;
         }

@@ -29,28 +29,32 @@ static struct codec_str str_of(struct fp_name n)
     return (struct codec_str){n.data, n.n};
 }
 
-enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, size_t n)
+enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, size_t body_n)
 {
     struct codec_l2_snapshot *d = wire->decoded;
-    const enum codec_status status = codec_l2_snapshot_decode(body, n, d);
+    const enum codec_status status = codec_l2_snapshot_decode(body, body_n, d);
 
     if (status != CODEC_OK)
         return status;
-    *wire->snapshot = (struct l2_snapshot){
-        .event_time_us = d->event_time_us,
-        .received_time_us = d->received_time_us,
-        .sequence = d->sequence,
-        .epoch = d->epoch,
-        .bids = (const struct l2_level *)d->bids,
-        .asks = (const struct l2_level *)d->asks,
-        .bids_n = d->bids_n,
-        .asks_n = d->asks_n,
-        .has_flow = d->has_flow,
-        /* the decoder leaves zeros where there is none: every member is named, so nothing is zeroed
-           twice */
-        .flow = {d->flow.buy_base, d->flow.sell_base, d->flow.buy_quote, d->flow.sell_quote,
-                 d->flow.trade_count},
-    };
+    /* field by field: built as a whole and copied, its stores would stall the wider loads of the
+     * copy */
+    struct l2_snapshot *n = wire->snapshot;
+    n->event_time_us = d->event_time_us;
+    n->received_time_us = d->received_time_us;
+    n->sequence = d->sequence;
+    n->epoch = d->epoch;
+    n->bids = (const struct l2_level *)d->bids;
+    n->asks = (const struct l2_level *)d->asks;
+    n->bids_n = d->bids_n;
+    n->asks_n = d->asks_n;
+    n->has_flow = d->has_flow;
+    if (d->has_flow) {
+        n->flow.buy_base = d->flow.buy_base;
+        n->flow.sell_base = d->flow.sell_base;
+        n->flow.buy_quote = d->flow.buy_quote;
+        n->flow.sell_quote = d->flow.sell_quote;
+        n->flow.trade_count = d->flow.trade_count;
+    }
     return CODEC_OK;
 }
 
@@ -75,28 +79,28 @@ static enum l2_reject decode(struct fp_wire *wire, const uint8_t *value, size_t 
     return fp_wire_snapshot(wire, body, body_n) == CODEC_OK ? L2_ACCEPTED : L2_REJECT_UNDECODABLE;
 }
 
-struct fp_event fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us)
+void fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us,
+                   struct fp_event *ret_event)
 {
     const enum l2_reject reject = decode(wire, record->value, record->value_n);
-    struct fp_event e = {
-        .kind = reject == L2_ACCEPTED ? FP_SNAPSHOT : FP_DEAD_BYTES,
-        .now_us = now_us,
-        .partition = record->partition,
-        .offset = record->offset,
-        .key = {(const char *)record->key, (uint32_t)record->key_n},
-        .kafka_time_us =
-            record->timestamp_us < 0 ? now_us : clk_to_virtual_us(wire->clk, record->timestamp_us),
-        .reject = reject,
-    };
 
-    if (record->key_n > UINT32_MAX)
-        e.key.n = UINT32_MAX;
-    if (reject == L2_ACCEPTED) {
-        e.exchange = name_of(wire->decoded->exchange);
-        e.symbol = name_of(wire->decoded->symbol);
-        e.snapshot = wire->snapshot;
-    }
-    return e;
+    ret_event->kind = reject == L2_ACCEPTED ? FP_SNAPSHOT : FP_DEAD_BYTES;
+    ret_event->now_us = now_us;
+    ret_event->partition = record->partition;
+    ret_event->offset = record->offset;
+    ret_event->key.data = (const char *)record->key;
+    ret_event->key.n = record->key_n > UINT32_MAX ? UINT32_MAX : (uint32_t)record->key_n;
+    ret_event->kafka_time_us =
+        record->timestamp_us < 0 ? now_us : clk_to_virtual_us(wire->clk, record->timestamp_us);
+    ret_event->reject = reject;
+    ret_event->snapshot = NULL;
+    if (reject != L2_ACCEPTED)
+        return;
+    ret_event->exchange.data = wire->decoded->exchange.data;
+    ret_event->exchange.n = wire->decoded->exchange.n;
+    ret_event->symbol.data = wire->decoded->symbol.data;
+    ret_event->symbol.n = wire->decoded->symbol.n;
+    ret_event->snapshot = wire->snapshot;
 }
 
 bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n,

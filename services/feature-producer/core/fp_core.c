@@ -32,11 +32,12 @@ struct work {
     uint32_t at; /* symbol or partition that comes next */
     bool record_follows; /* CLOCK: event is a record that waits until the clock has closed */
     struct fp_symbol *symbol;
-    struct fp_event event;
+    const struct fp_event *event; /* the caller's, until the step is drained */
 };
 
 struct fp_core {
     struct fp_params params;
+    struct fp_name exchange; /* of params */
     int64_t bar_us;
     uint32_t boundary_bars; /* the open bar depends on this many bars before it */
     uint32_t kept_bars;     /* bars of l2.bars that a restart needs */
@@ -79,6 +80,8 @@ enum err_class fp_core_new(const struct fp_params *params, struct fp_core **ret_
     if (c == NULL)
         return err_set(err, ERR_FATAL, "feature core: no memory");
     c->params = *params;
+    c->exchange = (struct fp_name){c->params.exchange,
+                                   (uint32_t)strnlen(params->exchange, L2_SYMBOL_BYTES_MAX)};
     c->bar_us = params->l2.bar_s * L2_US_PER_S;
     c->boundary_bars = boundary_bars(&params->l2);
     c->kept_bars = c->boundary_bars + 1;
@@ -307,21 +310,16 @@ static bool equals(struct fp_name a, struct fp_name b)
     return a.n == b.n && (a.n == 0 || memcmp(a.data, b.data, a.n) == 0);
 }
 
-static struct fp_name exchange_of(const struct fp_core *c)
-{
-    return (struct fp_name){c->params.exchange,
-                            (uint32_t)strnlen(c->params.exchange, L2_SYMBOL_BYTES_MAX)};
-}
-
-static enum l2_reject check(const struct fp_core *c, const struct fp_event *e)
+/* A known symbol's name was looked at when it was added. */
+static enum l2_reject check(const struct fp_core *c, const struct fp_event *e, bool is_known)
 {
     const struct l2_snapshot *n = e->snapshot;
 
-    if (!l2_symbol_ok(e->symbol.data, e->symbol.n))
+    if (!is_known && !l2_symbol_ok(e->symbol.data, e->symbol.n))
         return L2_REJECT_SYMBOL_INVALID;
     if (!c->params.offline && !equals(e->symbol, e->key))
         return L2_REJECT_SYMBOL_MISMATCH;
-    if (!equals(e->exchange, exchange_of(c)))
+    if (!equals(e->exchange, c->exchange))
         return L2_REJECT_WRONG_EXCHANGE;
     /* sent as differences from times that were read: compare without overflow */
     if (n->event_time_us > INT64_MAX / 2 || n->event_time_us < -INT64_MAX / 2 ||
@@ -419,7 +417,7 @@ static void take(struct fp_core *c, struct fp_symbol *s, const struct fp_event *
  * false: resume me. */
 static bool work_take(struct fp_core *c, struct fp_update *u)
 {
-    const struct fp_event *e = &c->work.event;
+    const struct fp_event *e = c->work.event;
     struct fp_symbol *s = c->work.symbol;
 
     while (l2_stream_is_due(&s->stream, &c->params.l2, e->snapshot->event_time_us)) {
@@ -434,19 +432,18 @@ static bool work_take(struct fp_core *c, struct fp_update *u)
 
 static void on_snapshot(struct fp_core *c, const struct fp_event *e, struct fp_update *u)
 {
-    if (c->params.offline && c->params.exchange[0] == '\0' &&
-        l2_symbol_ok(e->exchange.data, e->exchange.n))
+    if (c->params.offline && c->exchange.n == 0 && l2_symbol_ok(e->exchange.data, e->exchange.n)) {
         memcpy(c->params.exchange, e->exchange.data, e->exchange.n);
-    const enum l2_reject reason = check(c, e);
-    if (reason != L2_ACCEPTED) {
-        reject(c, e, reason, u);
-        return;
+        c->exchange.n = e->exchange.n;
     }
     struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, e->symbol);
-    if (s == NULL)
+    enum l2_reject reason = check(c, e, s != NULL);
+    if (reason == L2_ACCEPTED && s == NULL) {
         s = fp_symbols_add(&c->symbols, e->partition, e->symbol, &c->params.l2);
-    if (s == NULL) {
-        reject(c, e, L2_REJECT_MAX_SYMBOLS, u);
+        reason = s == NULL ? L2_REJECT_MAX_SYMBOLS : L2_ACCEPTED;
+    }
+    if (reason != L2_ACCEPTED) {
+        reject(c, e, reason, u);
         return;
     }
     if (!is_past_checkpoint(s, e))
@@ -591,7 +588,7 @@ static bool is_idle_past_bar(const struct fp_core *c, const struct fp_symbol *s,
  * false: resume me. */
 static bool work_clock(struct fp_core *c, struct fp_update *u)
 {
-    const int32_t partition = c->work.event.partition;
+    const int32_t partition = c->work.event->partition;
     struct partition *p = partition_of(c, partition);
 
     for (; c->work.at < c->symbols.high; c->work.at++) {
@@ -678,11 +675,11 @@ static bool work_ask(struct fp_core *c, struct fp_update *u)
 {
     for (; c->work.at < c->params.partitions_n; c->work.at++) {
         struct partition *p = &c->partitions[c->work.at];
-        if (!c->wanted[c->work.at] || !wants_to_ask(c, p, c->work.event.now_us))
+        if (!c->wanted[c->work.at] || !wants_to_ask(c, p, c->work.event->now_us))
             continue;
         if (u->n == FP_ACTIONS_MAX)
             return false;
-        p->asked_us = c->work.event.now_us;
+        p->asked_us = c->work.event->now_us;
         act(u, FP_ASK_END, NULL)->partition = (int32_t)c->work.at;
     }
     return true;
@@ -711,7 +708,7 @@ static bool work_heartbeat(struct fp_core *c, struct fp_update *u)
             return false;
         struct fp_action *a = act(u, FP_HEARTBEAT, s);
         a->last_event_us = s->stream.last.last_event_us;
-        a->state = state_of(c, s, c->work.event.now_us);
+        a->state = state_of(c, s, c->work.event->now_us);
     }
     return true;
 }
@@ -743,10 +740,10 @@ static bool work_close(struct fp_core *c, struct fp_update *u)
 {
     struct fp_symbol *s = c->work.symbol;
 
-    while (s->stream.started && s->stream.bar_time_us <= c->work.event.bar_time_us) {
+    while (s->stream.started && s->stream.bar_time_us <= c->work.event->bar_time_us) {
         if (!room_for_a_bar(c, u))
             return false;
-        close_bar(c, s, true, c->work.event.offset, u);
+        close_bar(c, s, true, c->work.event->offset, u);
         (void)retire_past_ttl(c, s, u);
     }
     return true;
@@ -770,6 +767,8 @@ static void advance(struct fp_core *c, const struct fp_event *e, int64_t positio
 
     if (position > p->position)
         p->position = position;
+    if (!p->restoring && p->close_at > p->position)
+        return; /* all but a few */
     finish_restoring(c, e->partition, u);
     if (c->work.kind == WORK_NONE)
         start_clock(c, e->partition);
@@ -854,7 +853,7 @@ static bool work_on(struct fp_core *c, struct fp_update *u)
         if (!c->work.record_follows)
             return true;
         c->work.record_follows = false;
-        on_record(c, &c->work.event, u);
+        on_record(c, c->work.event, u);
         return work_on(c, u);
     case WORK_CLOSE:
         return work_close(c, u);
@@ -871,7 +870,9 @@ void fp_core_step(struct fp_core *c, const struct fp_event *event, struct fp_upd
     assert(c->work.kind == WORK_NONE); /* the step before was drained */
     ret_update->n = 0;
     c->sketches_n = 0;
-    c->work = (struct work){.kind = WORK_NONE, .event = *event};
+    c->work.kind = WORK_NONE;
+    c->work.at = 0;
+    c->work.event = event;
     dispatch(c, event, ret_update);
     ret_update->more = !work_on(c, ret_update);
     if (!ret_update->more)
