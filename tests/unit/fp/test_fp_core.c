@@ -314,10 +314,10 @@ static void jump_over_thousands_of_bars(void **state)
     assert_int_equal(m.run.outs_n, 2 * bars);
     assert_true(m.run.updates_n >= 2 * bars / FP_ACTIONS_MAX);
     for (unsigned i = 0; i < bars; i++) {
-        const struct out *bar = &m.run.outs[2 * i], *feature = bar + 1;
+        const struct out *bar = &m.run.outs[(size_t)2 * i], *feature = bar + 1;
         assert_int_equal(bar->kind, FP_EMIT_BAR);
         assert_int_equal(feature->kind, FP_EMIT_FEATURE);
-        assert_true(bar->bar_time_us == T0 + i * 60 * S &&
+        assert_true(bar->bar_time_us == T0 + (int64_t)i * 60 * S &&
                     feature->bar_time_us == bar->bar_time_us);
         assert_true(feature->source_bar_time_us == feature->bar_time_us - 20 * 60 * S);
         assert_int_equal(bar->source_offset, 1);

@@ -159,7 +159,7 @@ static void jump_closes_every_bar(void **state)
     const double coverage[] = {0.5, 1 - 61.0 / 120, 0, 0, 0}; /* a gap from the last snapshot on */
     for (unsigned i = 0; i < 5; i++) {
         double median;
-        assert_true(f.bars[i].bar_time_us == T0 + i * 60 * S);
+        assert_true(f.bars[i].bar_time_us == T0 + (int64_t)i * 60 * S);
         assert_int_equal(f.bars[i].snapshots, i == 0 ? 60 : 0);
         assert_true(l2_sketch_quantile(&f.sketches[i], 0.5, &median) == (i == 0));
         assert_int_equal(f.bars[i].gaps, 0);
