@@ -58,6 +58,14 @@ enum err_class l2_params_check(const struct l2_params *p, struct err *err)
         return err_set(err, ERR_REJECT, "window_seconds: %u is not a multiple of 60", p->window_s);
     if (60 % p->sample_s != 0)
         return err_set(err, ERR_REJECT, "sample_seconds: %u does not divide 60", p->sample_s);
+    const uint32_t past_s = p->window_s > p->max_book_age_s ? p->window_s : p->max_book_age_s;
+    const uint64_t need_s = ((uint64_t)p->purge_bars + 1) * p->bar_s + past_s;
+    if (p->symbol_ttl_s < need_s)
+        return err_set(
+            err, ERR_REJECT,
+            "symbol_ttl_seconds: %u is less than %llu, the purge and the window: a symbol retired "
+            "in between would tell of its future",
+            p->symbol_ttl_s, (unsigned long long)need_s);
     return ERR_OK;
 }
 

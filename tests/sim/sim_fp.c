@@ -493,7 +493,7 @@ static void compare(int32_t p, enum output_kind kind, unsigned symbol, const str
 static void run_seed(uint64_t seed)
 {
     static const uint32_t bars[] = {60, 60, 300}, windows[] = {60, 120, 300, 600},
-                          purges[] = {0, 1, 3, 20};
+                          purges[] = {0, 1, 3, 8};
     static struct outputs quiet;
     struct err err;
 
