@@ -7,7 +7,7 @@
 
 #include <argp.h>
 #include <errno.h>
-#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +26,10 @@ enum key {
     KEY_BOOTSTRAP = 'b',
     KEY_CONFIG = 'c',
     KEY_PREFIX = 'p',
+};
+
+/* Options without a letter. */
+enum long_key {
     KEY_EXCHANGE = 256,
     KEY_DEPTH,
     KEY_THIN,
@@ -121,6 +125,22 @@ static const char doc[] =
     "70 internal; 73 output cannot be made; 74 writing failed; 78 configuration or absent topics; "
     "130 interrupted.";
 
+/* argp's error, which ends the program: said in a way that a checker believes. */
+static void refuse(const struct argp_state *state, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+
+static void refuse(const struct argp_state *state, const char *format, ...)
+{
+    char text[512];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    argp_error(state, "%s", text);
+    exit(REP_USAGE);
+}
+
 static bool parse_double(const char *text, double min, double max, double *ret)
 {
     char *end;
@@ -142,8 +162,8 @@ static uint64_t whole(const struct argp_state *state, const char *name, const ch
     const unsigned long long v = strtoull(text, &end, 10);
     if (errno != 0 || end == text || *end != '\0' || text[0] < '0' || text[0] > '9' || v < min ||
         v > max)
-        argp_error(state, "%s '%s': not a whole number from %llu to %llu", name, text,
-                   (unsigned long long)min, (unsigned long long)max);
+        refuse(state, "%s '%s': not a whole number from %llu to %llu", name, text,
+               (unsigned long long)min, (unsigned long long)max);
     return v;
 }
 
@@ -153,7 +173,7 @@ static double number(const struct argp_state *state, const char *name, const cha
     double v = 0;
 
     if (!parse_double(text, min, max, &v))
-        argp_error(state, "%s '%s': not a number from %g to %g", name, text, min, max);
+        refuse(state, "%s '%s': not a number from %g to %g", name, text, min, max);
     return v;
 }
 
@@ -170,7 +190,7 @@ static int64_t start_us(const struct argp_state *state, const char *text)
     if (end != NULL && *end == '\0' && tm.tm_year >= 70)
         return (int64_t)timegm(&tm) * US_PER_S;
     if (strchr(text, 'T') != NULL)
-        argp_error(state, "--start '%s': not a time such as 2024-01-01T00:00:00Z", text);
+        refuse(state, "--start '%s': not a time such as 2024-01-01T00:00:00Z", text);
     return (int64_t)whole(state, "--start", text, 1, UINT64_C(253402300799)) * US_PER_S;
 }
 
@@ -181,8 +201,7 @@ static const char *name(const struct argp_state *state, const char *option, cons
     const size_t n = strlen(text);
 
     if (n == 0 || n > REP_SYMBOL_BYTES_MAX || strspn(text, allowed) != n)
-        argp_error(state, "%s '%s': not 1 to %d of [A-Za-z0-9._-]", option, text,
-                   REP_SYMBOL_BYTES_MAX);
+        refuse(state, "%s '%s': not 1 to %d of [A-Za-z0-9._-]", option, text, REP_SYMBOL_BYTES_MAX);
     return text;
 }
 
@@ -199,7 +218,7 @@ static struct rep_recording *recording(const struct argp_state *state, struct re
     if (!is_new)
         return open;
     if (a->recordings_n == REP_STREAMS_MAX)
-        argp_error(state, "more than %d recordings", REP_STREAMS_MAX);
+        refuse(state, "more than %d recordings", REP_STREAMS_MAX);
     return &a->recordings[a->recordings_n++];
 }
 
@@ -217,7 +236,7 @@ static void add_path(const struct argp_state *state, struct rep_args *a, const c
     size_t cap = r->paths_n; /* grows one by one: a handful */
 
     if (!rep_grow((void **)&r->paths, &cap, r->paths_n + 1u, REP_FILES_MAX, sizeof *r->paths))
-        argp_error(state, "more than %d files of one symbol", REP_FILES_MAX);
+        refuse(state, "more than %d files of one symbol", REP_FILES_MAX);
     r->paths[r->paths_n++] = path;
     r->is_symbol_last = false;
 }
@@ -229,7 +248,7 @@ static void parse_source(const struct argp_state *state, struct rep_args *a, con
     else if (strcmp(text, "synthetic") == 0)
         a->source = REP_SYNTHETIC;
     else
-        argp_error(state, "--source '%s': not binance-ws or synthetic", text);
+        refuse(state, "--source '%s': not binance-ws or synthetic", text);
 }
 
 static void parse_speed(const struct argp_state *state, struct rep_args *a, const char *text)
@@ -316,7 +335,7 @@ static error_t parse_how(int key, const char *arg, const struct argp_state *stat
     case KEY_BAR:
         a->bar_us = (int64_t)whole(state, "--bar-seconds", arg, 60, 86400) * US_PER_S;
         if (a->bar_us % (60 * US_PER_S) != 0)
-            argp_error(state, "--bar-seconds '%s': not a multiple of 60", arg);
+            refuse(state, "--bar-seconds '%s': not a multiple of 60", arg);
         return 0;
     case KEY_SPEED:
         parse_speed(state, a, arg);
@@ -344,39 +363,38 @@ static error_t parse_how(int key, const char *arg, const struct argp_state *stat
 static void check_recordings(const struct argp_state *state, const struct rep_args *a)
 {
     if (a->recordings_n == 0)
-        argp_error(state, "no --input: give a recording and its --symbol, or --source synthetic");
+        refuse(state, "no --input: give a recording and its --symbol, or --source synthetic");
     for (unsigned i = 0; i < a->recordings_n; i++) {
         const struct rep_recording *const r = &a->recordings[i];
         if (r->symbol == NULL)
-            argp_error(state, "--input %s: whose is it? give its --symbol", r->paths[0]);
+            refuse(state, "--input %s: whose is it? give its --symbol", r->paths[0]);
         if (r->paths_n == 0)
-            argp_error(state, "--symbol %s: no --input for it", r->symbol);
+            refuse(state, "--symbol %s: no --input for it", r->symbol);
         for (unsigned k = 0; k < i; k++) {
             if (strcmp(a->recordings[k].symbol, r->symbol) == 0)
-                argp_error(state, "--symbol %s stands twice: give all its files to one --input",
-                           r->symbol);
+                refuse(state, "--symbol %s stands twice: give all its files to one --input",
+                       r->symbol);
         }
     }
     if (a->span_us != 0)
-        argp_error(state, "--hours is for --source synthetic; a recording has --loop-hours");
+        refuse(state, "--hours is for --source synthetic; a recording has --loop-hours");
     if (a->stagger_us != 0 && a->symbols == 0)
-        argp_error(state, "--stagger-seconds needs --symbols");
+        refuse(state, "--stagger-seconds needs --symbols");
 }
 
 static void check_synthetic(const struct argp_state *state, const struct rep_args *a)
 {
     for (unsigned i = 0; i < a->recordings_n; i++) {
         if (a->recordings[i].paths_n > 0)
-            argp_error(state, "--source synthetic reads no --input (%s)",
-                       a->recordings[i].paths[0]);
+            refuse(state, "--source synthetic reads no --input (%s)", a->recordings[i].paths[0]);
     }
     if (a->recordings_n > 0 && a->symbols > 0 && a->symbols != a->recordings_n)
-        argp_error(state, "--symbols %u and %u times --symbol: give one of them", a->symbols,
-                   a->recordings_n);
+        refuse(state, "--symbols %u and %u times --symbol: give one of them", a->symbols,
+               a->recordings_n);
     if (a->thin_us != 0 || a->loop_us != 0 || a->stagger_us != 0)
-        argp_error(state, "--thin, --loop-hours and --stagger-seconds are for recordings");
+        refuse(state, "--thin, --loop-hours and --stagger-seconds are for recordings");
     if (a->depth < 2)
-        argp_error(state, "--depth 1: a made-up book has at least 2 levels");
+        refuse(state, "--depth 1: a made-up book has at least 2 levels");
 }
 
 static void check(const struct argp_state *state, const struct rep_args *a)
@@ -386,11 +404,11 @@ static void check(const struct argp_state *state, const struct rep_args *a)
     else
         check_recordings(state, a);
     if (a->output == NULL && a->candles == NULL && !a->has_topics && !a->is_describe)
-        argp_error(state, "nowhere to send it: give --output FILE.avro, --topic or --describe");
+        refuse(state, "nowhere to send it: give --output FILE.avro, --topic or --describe");
     if (a->has_topics && a->output != NULL)
-        argp_error(state, "--topic and --output: give one of them");
+        refuse(state, "--topic and --output: give one of them");
     if (a->is_describe && (a->has_topics || a->output != NULL || a->candles != NULL))
-        argp_error(state, "--describe sends nothing: give it without --output, --candles, --topic");
+        refuse(state, "--describe sends nothing: give it without --output, --candles, --topic");
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -29,13 +29,13 @@ enum err_class rep_file_open(const char *path, struct rep_file **ret_file, struc
 {
     struct stat st;
 
-    errno = 0;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0 || S_ISDIR(st.st_mode)) {
-        const int why = fd >= 0 && errno == 0 ? EISDIR : errno;
-        if (fd >= 0)
-            close(fd);
-        return err_set(err, ERR_REJECT, "%.150s: %s", path, strerror(why));
+    if (fd < 0)
+        return err_set(err, ERR_REJECT, "%.150s: %s", path, strerror(errno));
+    const int code = fstat(fd, &st) != 0 ? errno : S_ISDIR(st.st_mode) ? EISDIR : 0;
+    if (code != 0) {
+        close(fd);
+        return err_set(err, ERR_REJECT, "%.150s: %s", path, strerror(code));
     }
     gzFile const gz = gzdopen(fd, "rb");
     if (gz == NULL) {

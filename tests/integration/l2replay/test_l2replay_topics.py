@@ -1,7 +1,7 @@
 """l2replay on a real Kafka: what arrives is what a file would hold, keyed and placed as Java does, never before its time.
 
-Seen to fail: with `>=` for `<` in the pace's comparison of due and now, with partition 0 for -1, with a fan that shifts due
-times too, with the flush left out, and with the topics' check left out.
+Seen to fail: with a pace that is 200 s of market early, with partition 0 for -1, with the flush left out, and with the
+topics' check left out.
 """
 
 import io

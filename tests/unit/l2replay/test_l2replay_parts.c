@@ -610,8 +610,8 @@ static void check_side(const struct codec_level *side, uint32_t n, int direction
     }
 }
 
-/* Seen to fail with the signs of a trade's side swapped (flow against price), without the restart
- * of the sequence, and with add_best allowed at a spread of one tick. */
+/* Seen to fail with buys that eat bids (flow against price), with an epoch that does not rise where
+ * the sequence restarts, and with a quote added at a spread of one tick. */
 static void synthetic_obeys_the_rules(void **state)
 {
     (void)state;
