@@ -1,4 +1,5 @@
-"""./run soak [--cycles N]: kill -9 cycles of the producer under load, in runs of up to 50, added up in bench/soak.json."""
+"""./run soak [--cycles N]: kill -9 cycles of the producer under load, in runs of up to 50, added up in bench/soak.json and in
+the table of docs/reliability.md."""
 
 import argparse
 import collections
@@ -20,7 +21,9 @@ CYCLES_A_RUN = 50
 RECORDS_A_SECOND = 2500
 SECONDS_A_CYCLE = 2.6  # a kill, a start, the fold: the load lasts about as long as the kills do
 KINDS = ("lost", "doubled", "reordered", "changed")
-RECORD = ROOT / "bench" / "soak.json"
+SIZES = ("bars", "features", "dead_letters")
+RECORD, PAGE = ROOT / "bench" / "soak.json", ROOT / "docs" / "reliability.md"
+MARKER = "<!-- figures -->\n"
 SENT_A_MARKET_HOUR = 2 * 5 * 3600 * cycles.SYMBOLS_PER_RECORDING  # two recordings, thinned to 5 snapshots a second
 
 
@@ -36,7 +39,26 @@ def add(entry):
     for kind in KINDS:
         kept[kind] = sum(r[kind] for r in kept["runs"])
     RECORD.write_text(json.dumps(kept, indent=1) + "\n")
-    return kept
+    PAGE.write_text(with_table(PAGE.read_text()))
+
+
+def table(kept):
+    """The runs of a commit on a day are a row."""
+    columns = ("cycles", *KINDS, *SIZES)
+    rows = collections.defaultdict(collections.Counter)
+    for r in kept["runs"]:
+        for key in (f"{r['date']}, {r['commit']}", "all"):
+            rows[key].update({c: r[c] for c in columns})
+    total = rows.pop("all", None)
+    lines = [f"| day, commit | {' | '.join(columns).replace('_', ' ')} |", "| --- |" + " ---: |" * len(columns)]
+    for key, row in [*rows.items(), *([("**all**", total)] if total else [])]:
+        lines.append(f"| {key} | " + " | ".join(f"{row[c]:,}" for c in columns) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def with_table(text):
+    """The page, which ends with the table of what bench/soak.json holds; without one it ends with the marker."""
+    return text[:text.index(MARKER)] + MARKER + ("\n" + table(json.loads(RECORD.read_text())) if RECORD.exists() else "")
 
 
 def main():
