@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #define CLOSES_MAX (16 * 1024 * 1024)
@@ -300,6 +301,8 @@ enum err_class fp_offline_run(struct svc *svc, const struct fp_options *options,
         .snapshot = &o->snapshot,
     };
     const enum err_class e = run(o, options, err);
+    if (e != ERR_OK && o->in == NULL && access(options->offline_path, R_OK) != 0)
+        svc_exit_code(svc, EX_NOINPUT);
     codec_file_abandon(o->bars);
     codec_file_abandon(o->features);
     codec_file_abandon(o->dlq);

@@ -1,0 +1,68 @@
+"""What the docs say against what there is: tables from the binaries, reasons of dead letters, links.
+
+Seen to fail: with a configuration row's help changed, a metric added, the README's row of one reason gone, a heading renamed that
+another page points to, a figure of bench/soak.json changed by hand.
+"""
+
+import re
+import subprocess
+import unittest
+
+import tables
+
+ROOT = tables.ROOT
+
+
+def pages():
+    names = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    return [ROOT / name for name in names if (ROOT / name).exists()]
+
+
+def prose(path):
+    return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.S | re.M)
+
+
+def anchors(path):
+    """As GitHub makes them: lower case, no punctuation, blanks to hyphens."""
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+            for heading in re.findall(r"^#+ (.*)$", prose(path), flags=re.M)}
+
+
+class Docs(unittest.TestCase):
+    def test_tables_are_what_they_come_from(self):
+        for path, old, new in tables.pages():
+            self.assertEqual(old, new, f"{path.relative_to(ROOT)}: tests/unit/docs/tables.py --write mends it")
+
+    def test_every_reason_is_explained(self):
+        page = tables.READMES["feature-producer"].read_text()
+        section = page.split("## Dead letters\n", 1)[1].split("\n## ", 1)[0]
+        told = re.findall(r"^\| `(\w+)` \|", section, flags=re.M)
+        row = next(m for m in tables.metrics(tables.say("feature-producer", "--print-metrics")) if m[0] == "l2flow_fp_dead_letters_total")
+        self.assertEqual(told, [reason for reason in row[4] if reason != "accepted"])
+
+    def test_links_lead_somewhere(self):
+        for path in pages():
+            for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
+                if re.match(r"\w+:", target):
+                    continue
+                name, _, anchor = target.partition("#")
+                other = (path.parent / name).resolve() if name else path
+                self.assertTrue(other.exists(), f"{path.relative_to(ROOT)}: {target}")
+                if anchor:
+                    self.assertIn(anchor, anchors(other), f"{path.relative_to(ROOT)}: {target}")
+
+    def test_exit_codes_of_the_table(self):
+        schema = str(ROOT / "schemas" / "candle.avsc")
+        for options, code in ((["--nonsense"], 64), (["--offline", "/nowhere.avro"], 66), (["--offline", schema], 78),
+                              (["--config", "/nowhere.conf"], 78), (["--check-config"], 78)):
+            done = subprocess.run([tables.binary("feature-producer"), *options], capture_output=True, check=False)
+            self.assertEqual(done.returncode, code, options)
+
+    def test_errors_point_to_the_runbook(self):
+        header = (ROOT / "common" / "topics" / "topics.h").read_text()
+        name, anchor = re.search(r'TOPICS_RUNBOOK "([^"#]+)#([^"]+)"', header).groups()
+        self.assertIn(anchor, anchors(ROOT / name))
+
+
+if __name__ == "__main__":
+    unittest.main()
