@@ -28,8 +28,10 @@ struct fp_wire {
 
 /* One record's body → the core's view of it, in wire->snapshot. The views live as long as `body`.
  */
-enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, size_t body_n) MUST_CHECK;
-/* One input record → SNAPSHOT or DEAD_BYTES. Of *ret_event, only what these kinds have is written. */
+enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body,
+                                   size_t body_n) MUST_CHECK;
+/* One input record → SNAPSHOT or DEAD_BYTES. Of *ret_event, only what these kinds have is written.
+ */
 void fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us,
                    struct fp_event *ret_event);
 /* A record of l2.bars → PAST_BAR in *ret_event and *ret_bar; false when it is none of this
