@@ -215,6 +215,7 @@ int main(int argc, char **argv)
         printf("failed %d %s\n", (int)err.class, err.text);
         return err.class == ERR_REJECT ? 78 : 69;
     }
+    e.committed_us = clk_mono_us();
     int code = loop(&e, &err);
 
     if (code == 0 && bus_drain(e.bus, 5000, &err) == ERR_OK && e.moved) {
