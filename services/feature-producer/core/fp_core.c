@@ -20,8 +20,8 @@ struct partition {
     int64_t bars_next; /* nothing will be written to l2.bars below this offset */
     int64_t asked_us;  /* when the end offset was asked for; INT64_MIN: no question is open */
     int64_t close_at;  /* position at which the clock may close; INT64_MAX: no answer */
-    int64_t end_seen_us,
-        record_us; /* freshness: when the end was seen; Kafka time of the newest record */
+    bool at_end;       /* the end was seen, and no record since */
+    int64_t record_us; /* Kafka time of the newest record */
 };
 
 /* What a step has still to do: one kind of work at a time, resumed where the actions ran full. */
@@ -532,7 +532,6 @@ static void on_start(struct fp_core *c, const struct fp_event *e)
         .bars_next = e->bars_next > p->bars_next ? e->bars_next : p->bars_next,
         .asked_us = INT64_MIN,
         .close_at = INT64_MAX,
-        .end_seen_us = INT64_MIN,
         .record_us = INT64_MIN,
     };
     for (uint32_t i = 0; i < c->symbols.high; i++) {
@@ -688,10 +687,8 @@ static bool work_ask(struct fp_core *c, struct fp_update *u)
 static enum fp_state state_of(const struct fp_core *c, const struct fp_symbol *s, int64_t now_us)
 {
     const struct partition *p = &c->partitions[s->partition];
-    const bool end_seen =
-        p->end_seen_us != INT64_MIN && now_us - p->end_seen_us <= c->params.catching_up_us;
 
-    if (p->restoring || (!end_seen && p->record_us < now_us - c->params.catching_up_us))
+    if (p->restoring || (!p->at_end && p->record_us < now_us - c->params.catching_up_us))
         return FP_CATCHING_UP;
     if (now_us - s->stream.last.last_kafka_us > c->params.l2.max_book_age_s * L2_US_PER_S)
         return FP_SILENT;
@@ -787,6 +784,7 @@ static void on_record(struct fp_core *c, const struct fp_event *e, struct fp_upd
         return;
     }
     p->record_us = e->kafka_time_us;
+    p->at_end = false;
     if (e->kind == FP_DEAD_BYTES)
         reject(c, e, e->reject, u);
     else
@@ -811,7 +809,7 @@ static void dispatch(struct fp_core *c, const struct fp_event *e, struct fp_upda
         break;
     case FP_END:
         if (p->owned) {
-            p->end_seen_us = e->now_us;
+            p->at_end = true;
             advance(c, e, e->offset, u);
         }
         break;
