@@ -33,7 +33,7 @@ static_assert(REP_DEPTH_MAX ==
 static void on_kafka_log(void *user, int level, const char *text)
 {
     (void)user;
-    if (level <= 4) /* syslog's warning; what ends the run is told by its error */
+    if (level <= 3) /* syslog's error; warnings mostly say that something is tried again */
         fprintf(stderr, "l2replay: %s\n", text);
 }
 

@@ -61,7 +61,10 @@ struct synth {
     struct codec_level out[2 * REP_DEPTH_MAX];
 };
 
-/* splitmix64 (Steele, Lea, Flood 2014): one addition and a mix; any seed is a good one. */
+/*
+ * splitmix64 (Steele, Lea, Flood 2014): one addition and a mix; any seed is a good one. No
+ * expression holds two draws: their order would be the compiler's.
+ */
 static uint64_t draw(uint64_t *state)
 {
     uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
@@ -85,7 +88,9 @@ static bool chance(struct symbol *s, uint32_t of_1024)
 /* Small sizes are usual, large ones happen: 1 to 4 times a power of two. */
 static int64_t draw_lots(struct symbol *s)
 {
-    return (1 + below(s, 4)) << below(s, 11);
+    const int64_t factor = 1 + below(s, 4);
+
+    return factor << below(s, 11);
 }
 
 /* side: +1 for asks (worse is higher), -1 for bids. */
@@ -113,7 +118,8 @@ static void start_symbol(struct synth *m, uint32_t i)
     s->random = m->options.seed ^ (i * UINT64_C(0xd1342543de82ef95));
     s->bids = m->levels + (size_t)i * 2 * depth;
     s->asks = s->bids + depth;
-    s->start_ticks = START_TICKS_MIN * (1 + below(s, 6)) + below(s, START_TICKS_MIN);
+    s->start_ticks = START_TICKS_MIN * (1 + below(s, 6));
+    s->start_ticks += below(s, START_TICKS_MIN);
     s->epoch = m->options.start_us / 1000000;
     int64_t bid = s->start_ticks, ask = s->start_ticks + 1;
     for (unsigned k = 0; k < depth; k++) {
@@ -150,8 +156,10 @@ static void aggress(struct synth *m, struct symbol *s)
 /* Quotes: levels change, a best one may be withdrawn, and new ones close the spread. */
 static void quote(struct symbol *s, unsigned depth)
 {
-    s->bids[below(s, depth)].lots = draw_lots(s);
-    s->asks[below(s, depth)].lots = draw_lots(s);
+    const int64_t bid = below(s, depth), ask = below(s, depth);
+
+    s->bids[bid].lots = draw_lots(s);
+    s->asks[ask].lots = draw_lots(s);
     if (chance(s, regimes[s->regime].cancel)) {
         if (chance(s, 512))
             remove_best(s, s->bids, depth, -1);
