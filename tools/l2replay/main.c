@@ -240,10 +240,10 @@ static int play(struct replay *r)
                           .tally = &r->tally,
                           .snapshots_max = a->records,
                           .bar_us = a->bar_us,
-                          .symbols_n = r->symbols_n,
-                          .is_quiet = a->is_json || a->is_describe};
+                          .symbols_n = r->symbols_n};
 
     rep_tally_init(&r->tally, r->symbols, r->symbols_n);
+    r->tally.is_quiet = a->is_json || a->is_describe;
     rep_pace_init(&run.pace, r->clk, a->speed, a->rate);
     enum err_class e = rep_run(&run, &err);
     rep_pace_free(&run.pace);

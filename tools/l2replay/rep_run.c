@@ -18,7 +18,7 @@ static enum err_class send_candle(struct rep_run *run, const struct rep_candle *
                                   bool *ret_go, struct err *err)
 {
     enum err_class e =
-        rep_pace_wait(&run->pace, candle->due_us, run->sink, run->tally, -1, ret_go, err);
+        rep_pace_wait(&run->pace, candle->due_us, run->sink, run->tally, run->part, ret_go, err);
 
     if (e != ERR_OK || !*ret_go)
         return e;
@@ -61,11 +61,12 @@ static enum err_class send_snapshot(struct rep_run *run, struct waiting *w,
                                     const struct rep_item *item, bool *ret_go, struct err *err)
 {
     const bool is_time_to_look = run->tally->snapshots % SERVE_EVERY == 0;
-    const double part = run->is_quiet || !is_time_to_look ? -1 : part_of(run);
-    enum err_class e = send_due(run, w, item->due_us, ret_go, err);
 
+    if (is_time_to_look)
+        run->part = part_of(run);
+    enum err_class e = send_due(run, w, item->due_us, ret_go, err);
     if (e == ERR_OK && *ret_go)
-        e = rep_pace_wait(&run->pace, item->due_us, run->sink, run->tally, part, ret_go, err);
+        e = rep_pace_wait(&run->pace, item->due_us, run->sink, run->tally, run->part, ret_go, err);
     if (e != ERR_OK || !*ret_go)
         return e;
     e = rep_sink_snapshot(run->sink, item, err);
@@ -74,8 +75,7 @@ static enum err_class send_snapshot(struct rep_run *run, struct waiting *w,
     rep_tally_snapshot(run->tally, item);
     if (!is_time_to_look)
         return ERR_OK;
-    if (!run->is_quiet)
-        rep_tally_show(run->tally, part);
+    rep_tally_show(run->tally, run->part);
     return rep_sink_serve(run->sink, err);
 }
 

@@ -12,7 +12,7 @@ struct rep_run {
     uint64_t snapshots_max; /* 0: no limit */
     int64_t bar_us;
     uint32_t symbols_n;
-    bool is_quiet; /* no progress bar */
+    double part; /* of the whole, as the bar shows it; -1: unknown */
     /* results */
     uint64_t late_trades;
     bool is_source_at_fault; /* the error came from the input, not from the sink */

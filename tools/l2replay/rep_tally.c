@@ -61,7 +61,7 @@ void rep_tally_show(struct rep_tally *t, double part)
     char bar[BAR_CELLS + 1], text[CLK_TEXT_BYTES];
     const int64_t now_us = clk_mono_us();
 
-    if (now_us - t->shown_us < BAR_PERIOD_US || !isatty(STDERR_FILENO))
+    if (t->is_quiet || now_us - t->shown_us < BAR_PERIOD_US || !isatty(STDERR_FILENO))
         return;
     t->shown_us = now_us;
     t->has_bar = true;

@@ -21,6 +21,7 @@ struct rep_tally {
     int64_t first_us, last_us; /* over all symbols; 0 before the first */
     int64_t started_us; /* monotonic */
     int64_t shown_us;   /* monotonic: when the bar was drawn last */
+    bool is_quiet; /* no bar at all */
     bool has_bar;
 };
 
