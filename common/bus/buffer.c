@@ -42,6 +42,7 @@ size_t buffer_cost(const struct bus_output *output)
 
 static void put(uint8_t **to, const void *bytes, size_t n)
 {
+    assert(bytes != NULL || n == 0);
     if (n > 0)
         memcpy(*to, bytes, n);
     *to += n;

@@ -384,7 +384,7 @@ static void take_ends(struct bus *bus, rd_kafka_event_t *event)
     bus->ends_open = false;
     if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         infos = rd_kafka_ListOffsets_result_infos(rd_kafka_event_ListOffsets_result(event), &n);
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = 0; infos != NULL && i < n; i++) {
             const rd_kafka_topic_partition_t *found =
                 rd_kafka_ListOffsetsResultInfo_topic_partition(infos[i]);
             struct partition *p = find(bus, found->partition);

@@ -106,8 +106,11 @@ static enum err_class start_all(struct bus_reader *r, int64_t from, struct err *
     enum err_class e = ERR_OK;
 
     r->readings = calloc((size_t)r->n, sizeof *r->readings);
-    if (r->readings == NULL || lows == NULL || highs == NULL)
-        e = err_set(err, ERR_FATAL, "reader: out of memory");
+    if (r->readings == NULL || lows == NULL || highs == NULL) {
+        free(lows);
+        free(highs);
+        return err_set(err, ERR_FATAL, "reader: out of memory");
+    }
     if (e == ERR_OK)
         e = ask_offsets(r, RD_KAFKA_OFFSET_SPEC_EARLIEST, lows, err);
     if (e == ERR_OK)
