@@ -1,6 +1,6 @@
 /*
  * bus.h: the only rdkafka.h. Kafka as l2flow uses it: one transactional consume-transform-produce
- * loop (SPEC section 6), a plain idempotent producer, a group-less reader, and topic
+ * loop, a plain idempotent producer, a group-less reader, and topic
  * administration. Errors carry librdkafka's text; their class decides.
  */
 #ifndef BUS_H
@@ -113,9 +113,9 @@ unsigned bus_partitions(const struct bus *bus); /* of the input topic */
 /*
  * Up to BUS_BATCH_MAX events, waiting at most timeout_ms for the first. A batch has either records
  * with BUS_ENDs, or (first) other events, never both: what follows a BUS_REVOKED is of no partition
- * that it names. An outage is not an error: it waits, and bus_connected says no. ERR_FATAL: fenced,
- * refused a right, or this process stood still for longer than its session; told again by every
- * later call.
+ * that it names. An outage is not an error: it waits, and bus_connected says no. ERR_FATAL: fenced
+ * (after an outage longer than the session now and then by itself, librdkafka #3437), refused a
+ * right, or this process stood still for longer than its session; told again by every later call.
  */
 enum err_class bus_poll(struct bus *bus, int timeout_ms, struct bus_batch *ret_batch,
                         struct err *err) MUST_CHECK;

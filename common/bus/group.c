@@ -396,6 +396,7 @@ static void take_ends(struct bus *bus, rd_kafka_event_t *event)
             group_tell(bus, &p->tell_end);
         }
     }
+    assert(bus->partitions != NULL);
     for (unsigned i = 0; i < bus->partitions_n; i++)
         if (bus->partitions[i].end_sent) {
             bus->partitions[i].end_sent = false;

@@ -18,8 +18,8 @@
 struct clk;
 
 /*
- * spec: NULL or "" for the wall clock, else "<real start>/<virtual start>/<speed>" (SPEC section 7,
- * L2_CLOCK); starts are Unix seconds with an optional fraction, or RFC 3339 in UTC
+ * spec: NULL or "" for the wall clock, else "<real start>/<virtual start>/<speed>"
+ * (L2_CLOCK); starts are Unix seconds with an optional fraction, or RFC 3339 in UTC
  * ("2024-08-08T23:54:16.5Z"); the virtual start precedes the real one; speed in (0, 1000], at most
  * six decimals (it is kept as a whole number of millionths, so that the mapping is exact).
  * ERR_REJECT names what is wrong. The caller frees with clk_free (NULL-safe).

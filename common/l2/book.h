@@ -1,4 +1,4 @@
-/* book.h: which books are believed (SPEC section 3, "Invalid"). Pure. */
+/* book.h: which books are believed. Pure. */
 #ifndef L2_BOOK_H
 #define L2_BOOK_H
 

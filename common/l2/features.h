@@ -1,4 +1,4 @@
-/* features.h: the formulas of one snapshot and of one pair of snapshots (SPEC section 4). Pure. */
+/* features.h: the formulas of one snapshot and of one pair of snapshots. Pure. */
 #ifndef L2_FEATURES_H
 #define L2_FEATURES_H
 

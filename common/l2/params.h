@@ -1,4 +1,4 @@
-/* params.h: what the features depend on, and the schema_version that names it (SPEC section 4). */
+/* params.h: what the features depend on, and the schema_version that names it. */
 #ifndef L2_PARAMS_H
 #define L2_PARAMS_H
 

@@ -1,7 +1,7 @@
 /*
  * purge.h: the newest bars of one symbol on the bar grid. The row of bar T serves the feature
- * record of bar T + purge_bars (SPEC section 5); the provenance beside it lets a restart begin
- * where a bar ended (SPEC section 6). Pure.
+ * record of bar T + purge_bars; the provenance beside it lets a restart begin
+ * where a bar ended. Pure.
  */
 #ifndef L2_PURGE_H
 #define L2_PURGE_H

@@ -1,4 +1,4 @@
-/* sets.h: feature sets and column names (SPEC section 7). */
+/* sets.h: feature sets and column names. */
 #ifndef L2_SETS_H
 #define L2_SETS_H
 

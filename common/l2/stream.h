@@ -1,5 +1,5 @@
 /*
- * stream.h: one symbol's snapshots in, one bar's row out (SPEC sections 3 and 4). Judges order,
+ * stream.h: one symbol's snapshots in, one bar's row out. Judges order,
  * follows links and gaps, keeps the window. Pure: the live producer, the batch and the leakage
  * proof all fold through here, so they cannot disagree.
  */

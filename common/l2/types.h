@@ -33,7 +33,7 @@ struct l2_snapshot {
     struct l2_flow flow;
 };
 
-/* The six columns (SPEC section 4), in the order in which they are stored everywhere. */
+/* The six columns, in the order in which they are stored everywhere. */
 enum l2_column {
     L2_MID_PRICE,
     L2_SPREAD_BPS,

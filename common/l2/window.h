@@ -1,7 +1,7 @@
 /*
- * window.h: the last window_s seconds of one symbol as partial sums per minute, Unix-aligned (SPEC
- * section 4). Each close sums them afresh, oldest first, so no running sum drifts and two runs
- * agree to the byte. Pure.
+ * window.h: the last window_s seconds of one symbol as partial sums per minute, Unix-aligned. Each
+ * close sums them afresh, oldest first, so no running sum drifts and two runs agree to the byte.
+ * Pure.
  */
 #ifndef L2_WINDOW_H
 #define L2_WINDOW_H

@@ -1,5 +1,5 @@
 /*
- * topics.h: the one owner of the topics' names, partitions and settings (SPEC section 3). `l2ctl
+ * topics.h: the one owner of the topics' names, partitions and settings. `l2ctl
  * topics` makes the cluster like this table; a service asks topics_check at its start and refuses
  * to run on anything else.
  *

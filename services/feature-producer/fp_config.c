@@ -41,6 +41,10 @@ enum err_class fp_params_load(const struct config *config, const struct clk *clk
 
     if (l2_params_check(&p.l2, err) != ERR_OK)
         return err->class;
+    if (p.l2.purge_bars == 0 && strcmp(config_string(config, "L2_PROFILE"), "production") == 0)
+        return err_set(
+            err, ERR_REJECT,
+            "CVN_L2_PURGE_BARS: 0 leaks the future and is refused in production: set it to 20");
     if (!p.offline) {
         if (!l2_symbol_ok(exchange, strlen(exchange)))
             return err_set(

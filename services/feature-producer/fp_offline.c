@@ -1,4 +1,4 @@
-/* The researcher's way: the same core over an Avro file, no server (SPEC section 5). */
+/* The researcher's way: the same core over an Avro file, no server. */
 #include "fp_service.h"
 
 #include "codec/container.h"

@@ -1,5 +1,4 @@
-/* The live loop: poll, decode, step, apply, commit (ARCHITECTURE's shape; SPEC sections 5 and 6).
- */
+/* The live loop: poll, decode, step, apply, commit. */
 #include "fp_service.h"
 
 #include "log/log.h"
@@ -20,9 +19,6 @@
 #define SETTINGS_MAX 64
 #define NAME_BYTES_MAX 300 /* a prefix of 64 and a name of 200 at most */
 #define TOPICS_CHECK_MS 10000
-#define DLQ_MESSAGE_BYTES_MAX 1064972
-#define STRING(x) STRING_OF(x)
-#define STRING_OF(x) #x
 
 /*
  * One snapshot can close seven days of one-minute bars: 10,080 bars and features of some 400 bytes
@@ -37,8 +33,6 @@
 enum output { OUTPUT_BARS, OUTPUT_FEATURES, OUTPUT_DLQ, OUTPUTS };
 static const enum topics_id topics_used[] = {TOPICS_BARS, TOPICS_FEATURES, TOPICS_DLQ,
                                              TOPICS_SNAPSHOTS, TOPICS_HEARTBEAT};
-
-static_assert(DLQ_MESSAGE_BYTES_MAX == TOPICS_DLQ_MESSAGE_BYTES_MAX, "as the topic's own limit");
 
 enum metric {
     M_READ,
@@ -175,6 +169,7 @@ struct service {
     int64_t committed_mono_us, beaten_mono_us;
     int64_t newest_event_us;
     uint64_t read; /* records of this batch */
+    char dlq_bytes_max[16];
     struct bus_position positions[FP_PARTITIONS_MAX];
     struct fp_update update;
     struct fp_event event; /* the record at hand */
@@ -316,7 +311,7 @@ static void commit(struct service *s)
     s->committed_mono_us = clk_mono_us();
 }
 
-/* SPEC section 6: at once when a bar closed (or a record was rejected), else once a second. */
+/* At once when a bar closed (or a record was rejected), else once a second. */
 static void maybe_commit(struct service *s)
 {
     if (bus_committing(s->bus))
@@ -603,9 +598,9 @@ static enum err_class load_settings(struct service *s, struct err *err)
         return err_set(err, ERR_REJECT,
                        "kafka.bootstrap.servers: not set: give the brokers' addresses, as in "
                        "kafka.bootstrap.servers = 127.0.0.1:9092");
+    (void)snprintf(s->dlq_bytes_max, sizeof s->dlq_bytes_max, "%d", TOPICS_DLQ_MESSAGE_BYTES_MAX);
     /* a dead letter is the rejected record and our headers, whatever the input let through */
-    s->settings[s->settings_n++] =
-        (struct bus_setting){"message.max.bytes", STRING(DLQ_MESSAGE_BYTES_MAX)};
+    s->settings[s->settings_n++] = (struct bus_setting){"message.max.bytes", s->dlq_bytes_max};
     if (password[0] != '\0')
         s->settings[s->settings_n++] = (struct bus_setting){"sasl.password", password};
     return ERR_OK;
@@ -661,25 +656,20 @@ static enum err_class connect(struct service *s, struct err *err)
     return fp_core_new(&s->params, &s->core, err);
 }
 
-static enum err_class check_purge(const struct service *s, struct err *err)
+static void warn_purge(const struct service *s)
 {
-    if (s->params.l2.purge_bars > 0)
-        return ERR_OK;
-    if (svc_is_production(s->svc))
-        return err_set(
-            err, ERR_REJECT,
-            "CVN_L2_PURGE_BARS: 0 leaks the future and is refused in production: set it to 20");
-    log_event(LOG_WARN, "purge_is_off", "text", LOG_STR,
-              "CVN_L2_PURGE_BARS = 0: these records serve the leakage check alone, never a model",
-              NULL);
-    return ERR_OK;
+    if (s->params.l2.purge_bars == 0)
+        log_event(
+            LOG_WARN, "purge_is_off", "text", LOG_STR,
+            "CVN_L2_PURGE_BARS = 0: these records serve the leakage check alone, never a model",
+            NULL);
 }
 
 static enum err_class run_live(struct service *s, struct err *err)
 {
     name_topics(s);
-    if (check_purge(s, err) != ERR_OK || load_settings(s, err) != ERR_OK ||
-        connect(s, err) != ERR_OK)
+    warn_purge(s);
+    if (load_settings(s, err) != ERR_OK || connect(s, err) != ERR_OK)
         return err->class;
     l2_schema_version(&s->params.l2, s->schema_version);
     s->wire = (struct fp_wire){

@@ -1,5 +1,7 @@
 #include "fp_wire.h"
 
+#include "topics/topics.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -64,7 +66,7 @@ static enum l2_reject decode(struct fp_wire *wire, const uint8_t *value, size_t 
     const uint8_t *body;
     size_t body_n;
 
-    if (n > FP_VALUE_BYTES_MAX)
+    if (n > TOPICS_PAYLOAD_BYTES_MAX)
         return L2_REJECT_TOO_LARGE;
     switch (codec_frame_get(value, n, &fingerprint, &body, &body_n)) {
     case CODEC_OK:

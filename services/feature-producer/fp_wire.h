@@ -12,7 +12,6 @@
 #include "codec/l2_snapshot.h"
 #include "core/fp_core.h"
 
-#define FP_VALUE_BYTES_MAX (128 * 1024) /* SPEC section 3 */
 #define FP_OUTPUT_BYTES_MAX (CODEC_L2_BAR_BYTES_MAX + CODEC_FRAME_BYTES)
 
 /* What every output says of the deployment; borrowed. */

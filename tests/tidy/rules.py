@@ -1,4 +1,4 @@
-"""rules.py: the project's own rules, as a failing test. ARCHITECTURE's include rules, sizes, banned calls, purity.
+"""rules.py: the project's own rules, as a failing test. Include rules, sizes, banned calls, purity.
 
 Each rule is a function over one file's text that yields (line, message). check() runs them over the tracked files of a
 tree; purity() looks at what the cores' objects ask of the C library. test_rules.py runs both over this checkout,

@@ -7,8 +7,7 @@
 #include <string.h>
 
 #define EVENT_AHEAD_US                                                                             \
-    (5 *                                                                                           \
-     L2_US_PER_S) /* SPEC section 3: event_time this far ahead of the clocks after it is absurd */
+    (5 * L2_US_PER_S) /* event_time this far ahead of the clocks after it is absurd */
 #define ASK_AGAIN_FACTOR                                                                           \
     3 /* an end offset that was not told within three graces is asked for again */
 #define SKETCHES_MAX (FP_ACTIONS_MAX / 2) /* each bar's action is followed by its feature's */
@@ -117,7 +116,7 @@ static struct partition *partition_of(struct fp_core *c, int32_t partition)
     return &c->partitions[partition];
 }
 
-/* ---- what a restart needs (SPEC section 6) ---- */
+/* ---- what a restart needs ---- */
 
 /*
  * The first input offset on which the open bar's row depends: its window, or the bar itself where
@@ -572,7 +571,7 @@ static void finish_restoring(struct fp_core *c, int32_t partition, struct fp_upd
 
 /* ---- the clock ---- */
 
-/* SPEC section 5: has the symbol's own clock, which runs on while its feed is silent, passed the
+/* Has the symbol's own clock, which runs on while its feed is silent, passed the
  * open bar's end and the grace? */
 static bool is_idle_past_bar(const struct fp_core *c, const struct fp_symbol *s, int64_t at_us)
 {

@@ -1,7 +1,7 @@
 /*
- * fp_core.h: snapshots and ticks in; bars, features, dead letters and heartbeats out (SPEC sections
- * 3 to 6). No clock, no I/O, no allocation after fp_core_new: event.now_us is its only time. The
- * same core runs live, offline, in the simulator and in the fuzzer.
+ * fp_core.h: snapshots and ticks in; bars, features, dead letters and heartbeats out. No clock, no
+ * I/O, no allocation after fp_core_new: event.now_us is its only time. The same core runs live,
+ * offline, in the simulator and in the fuzzer.
  */
 #ifndef FP_CORE_H
 #define FP_CORE_H

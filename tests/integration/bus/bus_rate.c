@@ -1,6 +1,6 @@
 /*
  * How fast a topic is read: by bus_poll, or by librdkafka's batch call alone with the same settings
- * (the yardstick of SPEC section 15). Touches one byte of each value, so that both bring it into
+ * (the yardstick). Touches one byte of each value, so that both bring it into
  * the cache.
  *
  *   bus_rate fill BOOTSTRAP TOPIC RECORDS BYTES | bus_rate bus|bare BOOTSTRAP TOPIC OUT GROUP

@@ -590,7 +590,7 @@ static void deliver(struct market *m, const struct out *bar, int64_t offset)
 }
 
 /*
- * SPEC section 6: snapshots_from is the first snapshot of the open bar's window, or the one before
+ * snapshots_from is the first snapshot of the open bar's window, or the one before
  * it while the link holds; bars_from the oldest bar that a coming feature needs. Seen to fail with
  * the predecessor left out, and with bars_from at the newest bar.
  */

@@ -1,5 +1,5 @@
 /*
- * test_fp_leakage: the leakage invariant (SPEC section 5) as a property over random streams, random
+ * test_fp_leakage: the leakage invariant as a property over random streams, random
  * changes of their future, bars of 1, 5, 15, 30 and 60 min, purges of 0, 1, 10 and 20. A failure
  * prints its seed: `test_fp_leakage SEED` runs it alone.
  *

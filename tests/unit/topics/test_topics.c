@@ -1,4 +1,4 @@
-/* The table of topics against the numbers of SPEC section 3, and what comparing finds. The broker
+/* The table of topics against the numbers that were asked for, and what comparing finds. The broker
  * is a table in memory. */
 #include <assert.h>
 #include <stdarg.h>
@@ -93,7 +93,7 @@ static int fresh(void **state)
 
 /* ---- the table */
 
-/* Written down from SPEC section 3 a second time. Seen to fail with 18 days for 180, and with
+/* Written down a second time. Seen to fail with 18 days for 180, and with
  * l2.dlq at the input's size. */
 static void topics_table_is_spec(void **state)
 {
