@@ -50,12 +50,14 @@ def write_container(path, records, name="l2_snapshot", codec="null"):
 class Feed:
     """One symbol's stream as its exchange and its recorder make it. `out` are (arrival, record)."""
 
-    def __init__(self, rng, symbol, params, mood):
+    def __init__(self, rng, symbol, params, mood, span=0):
         self.rng = rng
         self.symbol = symbol
         self.params = params
         self.time = START + rng.choice((0, rng.randrange(params["bar_seconds"] * 2 * US)))
         self.arrival = self.time
+        self.newest = self.time  # of the last good one
+        self.until = START + span
         self.sequence = rng.randrange(10**12)
         self.epoch = rng.randrange(10**9)
         self.tick, self.digits = rng.choice(((0.01, 2), (0.1, 1), (0.5, 1), (1e-7, 7), (1000.0, 0)))
@@ -91,7 +93,7 @@ class Feed:
             bid -= rng.choice((1, 1, 3))
             ask += rng.choice((1, 1, 3))
         if depth > 1 and rng.random() < 0.1:
-            asks.pop()
+            rng.choice((bids, asks)).pop()
         self.book = (bids, asks)
         return copy.deepcopy(self.book)
 
@@ -124,7 +126,11 @@ class Feed:
         self.out.append((self.arrival, record))
 
     def good(self):
+        bar = self.params["bar_seconds"] * US
+        if abs(self.time - self.newest - l2_ref.SYMBOL_TTL) <= 4 * bar:
+            self.time += 9 * bar  # not near the bar in which the ttl ends: that has a minimal stream of its own
         self.send(self.record())
+        self.newest = self.time
         self.sequence += self.rng.choice((1, 1, 1, 40))
 
     def advance(self):
@@ -149,8 +155,10 @@ class Feed:
     def jump(self):
         bar = self.params["bar_seconds"] * US
         self.time += self.rng.choice((bar, bar - self.time % bar, 2 * bar, 3 * bar + 17, 7 * bar))
-        if bar >= 300 * US and self.rng.random() < 0.2:
-            self.time += l2_ref.SYMBOL_TTL - self.rng.choice((0, bar, 3 * bar))
+        if bar >= 300 * US and self.rng.random() < 0.4:
+            far = l2_ref.SYMBOL_TTL + self.rng.choice((-20, -20, 0, 5)) * bar
+            self.time += far
+            self.until += far  # go on after it
 
     def duplicate(self):
         record = self.record(sequence=self.sequence - self.rng.choice((0, 0, 1, 500)))
@@ -182,9 +190,9 @@ class Feed:
             self.sequence += 1
         self.send(record)
 
-    def run(self, until, count):
+    def run(self, count):
         odd = (self.gap, self.gap, self.jump, self.duplicate, self.late, self.late_epoch, self.new_epoch, self.bad, self.bad)
-        while self.time < until and len(self.out) < count:
+        while self.time < self.until and len(self.out) < count:
             if self.rng.random() < self.odd:
                 self.rng.choice(odd)()
             else:
@@ -306,11 +314,11 @@ def generate(seed):
     out = []
     symbols = rng.sample(SYMBOLS, rng.choice((1, 2, 3)))
     for rank, symbol in enumerate(symbols):
-        feed = Feed(rng, symbol, params, mood)
+        feed = Feed(rng, symbol, params, mood, span)
         feed.step = max(feed.step, span // rng.choice((600, 1500)))
         if mood != "wild":  # else nearly every link is a gap
             feed.step = min(feed.step, params["max_gap_seconds"] * US // 2)
-        feed.run(START + span, 3000)
+        feed.run(3000)
         out += [(arrival, rank, record) for arrival, record in feed.out]
     out.sort(key=lambda item: item[:2])
     records = [record for _, _, record in out]

@@ -12,6 +12,7 @@ import fastavro
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 import l2_ref  # noqa: E402
+import l2_sketch_ref  # noqa: E402
 import l2_streams  # noqa: E402
 
 BIN = pathlib.Path(os.environ.get("L2FLOW_BIN", ROOT / "build" / "dev" / "bin"))
@@ -23,6 +24,7 @@ BAR_EXACT = IDENTITY + ("snapshots", "gaps", "closed_by", "last_event_time")
 FEATURE_EXACT = IDENTITY + ("feature_set", "purge_bars", "source_bar_time")
 RESUME_EXACT = ("epoch", "sequence", "last_event_time")
 TOLERANCE = 1e-9        # of Σ|terms|, for the sums over a window
+QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 BOOK_TOLERANCE = 1e-12  # for what one snapshot gives
 
 
@@ -76,6 +78,26 @@ def bar_differences(got, wanted):
     for name in RESUME_EXACT:
         if got["resume"][name] != wanted["resume"][name]:
             yield f"{where} resume.{name}: {got['resume'][name]!r}, by the reference {wanted['resume'][name]!r}"
+    yield from sketch_differences(got, wanted)
+
+
+def sketch_differences(got, wanted):
+    """The sketch has counted each spread of the bar, and its quantiles are within 1 % of the exact ones."""
+    where = f"bar {wanted['symbol']} {wanted['bar_time']} spread_sketch"
+    try:
+        bins = l2_sketch_ref.decode(got["spread_sketch"])
+    except (ValueError, IndexError) as error:
+        yield f"{where}: {error}"
+        return
+    if sum(count for _, count in bins) != wanted["snapshots"]:
+        yield f"{where}: counts {sum(count for _, count in bins)}, by the reference {wanted['snapshots']} snapshots"
+        return
+    spreads = sorted(wanted["spreads"])
+    for q in QUANTILES if spreads else ():
+        exact = spreads[math.floor(q * (len(spreads) - 1))]
+        found = l2_sketch_ref.quantile(bins, q)
+        if 1e-4 <= exact <= 1e4 and abs(found - exact) > 0.01 * exact * (1 + 1e-12):
+            yield f"{where}: quantile {q} is {found!r}, exactly {exact!r}"
 
 
 def letter_differences(got, wanted, record):
