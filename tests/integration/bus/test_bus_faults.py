@@ -32,6 +32,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 ECHO = pathlib.Path(os.environ["L2FLOW_BIN"]) / "bus_echo"
 KILLS = int(os.environ.get("L2FLOW_BUS_KILLS", "25"))
 PARTITIONS = 4
+QUIET = {"log_level": 0, "error_cb": lambda _: None}
 
 
 class Echo:
@@ -89,7 +90,7 @@ class Feed(threading.Thread):
         self.start()
 
     def run(self):
-        producer = Producer({"bootstrap.servers": self.case.bootstrap, "linger.ms": 5, "enable.idempotence": True,
+        producer = Producer({**QUIET, "bootstrap.servers": self.case.bootstrap, "linger.ms": 5, "enable.idempotence": True,
                              "message.timeout.ms": 300000})
         n = 0
         while not self.stopping.wait(0.02):
@@ -115,7 +116,7 @@ class BusFaults(unittest.TestCase):
         cls.bootstrap = f"127.0.0.1:{port}"
         cls.proxy = kp.Proxy(cls.broker.port, port)
         cls.stack.callback(cls.proxy.close)
-        cls.admin = AdminClient({"bootstrap.servers": cls.bootstrap})
+        cls.admin = AdminClient({**QUIET, "bootstrap.servers": cls.bootstrap})
         random.seed(20260101)
 
     @classmethod
@@ -133,7 +134,7 @@ class BusFaults(unittest.TestCase):
 
     def read(self, side):
         """Committed records of a topic: {partition: [value]}."""
-        consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "x", "enable.partition.eof": True,
+        consumer = Consumer({**QUIET, "bootstrap.servers": self.bootstrap, "group.id": "x", "enable.partition.eof": True,
                              "isolation.level": "read_committed", "enable.auto.commit": False})
         consumer.assign([TopicPartition(self.topic + side, p, 0) for p in range(PARTITIONS)])
         values, ended = {p: [] for p in range(PARTITIONS)}, set()
@@ -271,20 +272,32 @@ class BusFaults(unittest.TestCase):
         self.assertEqual(second.kill(signal.SIGTERM), 0, second.story())
         self.check_exactly_once()
 
+    def commits_again(self, echo, seconds=90):
+        """Waits for 20 commits as a supervisor does: an outage longer than the session (the broker's start counts, too)
+        can end the process. librdkafka, as a static member that joins again, now and then takes its own first attempt
+        for another process and is fenced by it (its #3437)."""
+        n, deadline = echo.count("^committed") + 20, time.monotonic() + seconds
+        while echo.count("^committed") < n:
+            self.assertLess(time.monotonic(), deadline, echo.story())
+            if echo.child.poll() is not None:
+                self.assertEqual(echo.end(), 70, echo.story())
+                self.assertEqual(echo.count("^failed 3 .*fenced"), 1, echo.story())
+                print("(fenced by itself, started again)", end=" ")
+                echo, n = Echo(self, "commit-ms=5"), 20
+            time.sleep(0.05)
+        return echo
+
     def test_broker_killed(self):
         feed = Feed(self, 500)
         echo = Echo(self, "commit-ms=5")
-        for away_s in (0, 3, 14):  # the last is longer than a transaction lives
-            n = echo.count("^committed")
-            echo.wait_for("^committed", n + 20, seconds=60)
+        for away_s in (0, 3, 14):  # the last is longer than a session and a transaction live
+            echo = self.commits_again(echo)
             cuts = echo.count("^disconnected")
             self.broker.kill()
             echo.wait_for("^disconnected", cuts + 1)
             time.sleep(away_s)
             self.broker.start()
-            echo.wait_for("^connected", cuts + 2)
-        n = echo.count("^committed")
-        echo.wait_for("^committed", n + 20, seconds=60)
+        echo = self.commits_again(echo)
         feed.stop()
         self.wait_idle(echo)
         self.assertEqual(echo.kill(signal.SIGTERM), 0, echo.story())
@@ -326,7 +339,7 @@ class BusFaults(unittest.TestCase):
 
     def test_ambiguous_outcome_is_rebuilt(self):
         """No input moved: only the outputs know, so the partitions start anew."""
-        producer = Producer({"bootstrap.servers": self.bootstrap})
+        producer = Producer({**QUIET, "bootstrap.servers": self.bootstrap})
         for n in range(40):
             producer.produce(self.topic + ".in", value=f"v{n}", partition=n % PARTITIONS)
         producer.flush(30)
@@ -341,7 +354,7 @@ class BusFaults(unittest.TestCase):
         self.check_exactly_once(ticks=True)
 
     def test_out_of_range(self):
-        producer = Producer({"bootstrap.servers": self.bootstrap})
+        producer = Producer({**QUIET, "bootstrap.servers": self.bootstrap})
         for n in range(400):
             producer.produce(self.topic + ".in", value=f"v{n}", partition=n % PARTITIONS)
         producer.flush(30)
