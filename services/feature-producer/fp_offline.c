@@ -11,6 +11,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#define STOP_EVERY_RECORDS 4096
+#define EXIT_INTERRUPTED 130
 #define CLOSES_MAX (16 * 1024 * 1024)
 
 /* A recorded clock close: the bar closes right after the snapshot that its `resume` names. */
@@ -22,6 +24,7 @@ struct close {
 };
 
 struct offline {
+    struct svc *svc;
     struct fp_wire wire;
     struct fp_core *core;
     struct codec_file_reader *in;
@@ -58,7 +61,8 @@ static enum err_class add_close(struct offline *o, size_t *cap, const struct cod
                                 struct err *err)
 {
     if (bar->closed_by != CODEC_CLOSED_BY_CLOCK ||
-        bar->bar_seconds != (int32_t)o->wire.params->l2.bar_s)
+        bar->bar_seconds != (int32_t)o->wire.params->l2.bar_s ||
+        !codec_str_equal(bar->schema_version, codec_str(o->wire.schema_version)))
         return ERR_OK;
     if (o->closes_n == *cap) {
         const size_t more = *cap == 0 ? 1024 : *cap * 2;
@@ -216,7 +220,12 @@ static enum err_class fold(struct offline *o, struct err *err)
         };
         if (o->exchange[0] == '\0' && l2_symbol_ok(event.exchange.data, event.exchange.n))
             memcpy(o->exchange, event.exchange.data, event.exchange.n);
-        o->records++;
+        if (++o->records % STOP_EVERY_RECORDS == 0 && svc_stopping(o->svc)) {
+            svc_exit_code(o->svc, EXIT_INTERRUPTED);
+            return err_set(err, ERR_RETRY,
+                           "%s: stopped by a signal at record %lld: nothing was written",
+                           o->in_name, (long long)offset);
+        }
         if (step(o, &event, body, n, err) != ERR_OK || close_as_recorded(o, &event, err) != ERR_OK)
             return err->class;
     }
@@ -289,6 +298,7 @@ enum err_class fp_offline_run(struct svc *svc, const struct fp_options *options,
 
     if (o == NULL)
         return err_set(err, ERR_FATAL, "offline: no memory");
+    o->svc = svc;
     l2_schema_version(&params->l2, schema_version);
     const char *slash = strrchr(options->offline_path, '/');
     o->in_name = slash == NULL ? options->offline_path : slash + 1;

@@ -13,6 +13,7 @@
 #define COMMIT_EVERY_US CLK_US_PER_S
 #define HEARTBEAT_EVERY_US CLK_US_PER_S
 #define DRAIN_MS_MAX 5000
+#define BEATS_FLUSH_MS_MAX 500
 #define PREFETCH_AHEAD 3
 #define PREFETCH_BYTES_MAX 1024 /* a book of 20 levels has some 730 */
 #define RESTORE_WAIT_MS 10000
@@ -304,8 +305,10 @@ static void commit(struct service *s)
         fp_wire_metadata(&position, s->positions[n].metadata);
         n++;
     }
-    if (n == 0)
+    if (n == 0) { /* what was sent went with its partition */
+        s->dirty = s->moved = false;
         return;
+    }
     bus_commit(s->bus, s->positions, n);
     s->dirty = s->moved = false;
     s->committed_mono_us = clk_mono_us();
@@ -354,7 +357,7 @@ static enum err_class step(struct service *s, const struct fp_event *event,
             return ERR_OK;
         /* a record's outputs stay in one transaction; a sweep over symbols has no such bound, and
          * needs none */
-        if (record == NULL && make_room(s, err) != ERR_OK)
+        if ((record == NULL || u->splittable) && make_room(s, err) != ERR_OK)
             return err->class;
     }
 }
@@ -562,6 +565,10 @@ static enum err_class loop(struct service *s, struct err *err)
  * nothing. */
 static enum err_class drain(struct service *s, struct err *err)
 {
+    struct err ignored; /* heartbeats: a second old at most */
+
+    if (bus_producer_flush(s->beats, BEATS_FLUSH_MS_MAX, &ignored) != ERR_OK)
+        log_event(LOG_WARN, "heartbeats_not_flushed", "error", LOG_STR, ignored.text, NULL);
     if (bus_drain(s->bus, DRAIN_MS_MAX, err) != ERR_OK)
         return err->class;
     if (!s->dirty && !s->moved)
@@ -590,7 +597,8 @@ static enum err_class load_settings(struct service *s, struct err *err)
         struct bus_setting *setting = &s->settings[s->settings_n];
         if (!config_pair(s->config, "kafka.", i, &setting->key, &setting->value))
             break;
-        has_bootstrap |= strcmp(setting->key, "bootstrap.servers") == 0;
+        has_bootstrap |=
+            strcmp(setting->key, "bootstrap.servers") == 0 && setting->value[0] != '\0';
         if (++s->settings_n == SETTINGS_MAX - 2)
             return err_set(err, ERR_REJECT, "kafka.*: more than %d settings", SETTINGS_MAX - 3);
     }
@@ -721,9 +729,14 @@ static enum err_class check(const struct config *config, struct err *err)
         return err->class;
     s.config = config;
     s.settings_n = 0;
+    const struct topics_options topics = {.prefix = config_string(config, "topic_prefix"),
+                                          .replication_factor = -1};
+    static struct topics_table wanted; /* only whether there is one */
     enum err_class e = fp_params_load(config, clk, &options_state, &params, err);
     if (e == ERR_OK && options_state.offline_path == NULL)
         e = load_settings(&s, err);
+    if (e == ERR_OK)
+        e = topics_wanted(&topics, &wanted, err);
     clk_free(clk);
     return e;
 }

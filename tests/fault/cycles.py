@@ -94,12 +94,23 @@ class Loader(threading.Thread):
             self.failed.append(str(error))
 
 
-def kill_cycles(producer, loader, cycles, rng, on_cycle):
-    """Kills the producer `cycles` times, while the load lasts or as long as it takes."""
+RESTART_ME = 75  # the exit code for "my supervisor shall start me again": fenced after an outage, say
+
+
+def supervise(producer):
+    """What a supervisor does: starts the producer again when it asks for that; anything else is a fault."""
+    if producer.process.poll() is None:
+        return
+    if producer.process.returncode != RESTART_ME:
+        raise RuntimeError(f"the producer ended by itself with {producer.process.returncode}:\n{producer.tail()}")
+    producer.start()
+
+
+def kill_cycles(producer, cycles, rng, on_cycle):
+    """Kills the producer `cycles` times, at random moments: while it starts, folds, or is at work."""
     for cycle in range(cycles):
         time.sleep(rng.choice((rng.uniform(0.05, 0.6), rng.uniform(0.6, 4))))
-        if producer.process.poll() is not None:
-            raise RuntimeError(f"the producer ended by itself with {producer.process.returncode}:\n{producer.tail()}")
+        supervise(producer)
         producer.kill()
         on_cycle(cycle)
         producer.start()
@@ -169,11 +180,12 @@ def run(broker, folder, cycles, rate, hours, seed, restart_broker=True, say=prin
     with l2live.Producer(folder, broker.bootstrap, prefix, SETTINGS) as producer:
         loader = Loader(broker.bootstrap, prefix + "l2.snapshots", load, rate)
         loader.start()
-        kill_cycles(producer, loader, cycles, rng, on_cycle)
+        kill_cycles(producer, cycles, rng, on_cycle)
         loader.join()
         if loader.failed:
             raise RuntimeError(f"the load was not delivered: {loader.failed[0]}")
-        l2live.wait_committed(broker.bootstrap, prefix + "feature-producer", prefix + "l2.snapshots", PARTITIONS, 120)
+        l2live.wait_committed(broker.bootstrap, prefix + "feature-producer", prefix + "l2.snapshots", PARTITIONS, 120,
+                              still_alive=lambda: supervise(producer))
         code = producer.stop()
         if code != 0:
             raise RuntimeError(f"a planned stop ended with {code}:\n{producer.tail()}")

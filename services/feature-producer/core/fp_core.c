@@ -8,8 +8,6 @@
 
 #define EVENT_AHEAD_US                                                                             \
     (5 * L2_US_PER_S) /* event_time this far ahead of the clocks after it is absurd */
-#define ASK_AGAIN_FACTOR                                                                           \
-    3 /* an end offset that was not told within three graces is asked for again */
 #define SKETCHES_MAX (FP_ACTIONS_MAX / 2) /* each bar's action is followed by its feature's */
 
 struct partition {
@@ -614,12 +612,9 @@ static void start_clock(struct fp_core *c, int32_t partition)
     }
 }
 
-static bool wants_to_ask(const struct fp_core *c, const struct partition *p, int64_t now_us)
+static bool wants_to_ask(const struct partition *p)
 {
-    return p->owned && !p->restoring &&
-           (p->asked_us == INT64_MIN ||
-            (p->close_at == INT64_MAX &&
-             now_us - p->asked_us > ASK_AGAIN_FACTOR * c->params.close_grace_us));
+    return p->owned && !p->restoring && p->asked_us == INT64_MIN;
 }
 
 /*
@@ -673,7 +668,7 @@ static bool work_ask(struct fp_core *c, struct fp_update *u)
 {
     for (; c->work.at < c->params.partitions_n; c->work.at++) {
         struct partition *p = &c->partitions[c->work.at];
-        if (!c->wanted[c->work.at] || !wants_to_ask(c, p, c->work.event->now_us))
+        if (!c->wanted[c->work.at] || !wants_to_ask(p))
             continue;
         if (u->n == FP_ACTIONS_MAX)
             return false;
@@ -862,27 +857,30 @@ static bool work_on(struct fp_core *c, struct fp_update *u)
     return true;
 }
 
+static void fill(struct fp_core *c, struct fp_update *ret_update)
+{
+    ret_update->more = !work_on(c, ret_update);
+    ret_update->splittable = ret_update->more && c->work.kind == WORK_CLOCK;
+    if (!ret_update->more)
+        c->work.kind = WORK_NONE;
+}
+
 void fp_core_step(struct fp_core *c, const struct fp_event *event, struct fp_update *ret_update)
 {
     assert(c->work.kind == WORK_NONE); /* the step before was drained */
     ret_update->n = 0;
     c->sketches_n = 0;
-    c->work.kind = WORK_NONE;
     c->work.at = 0;
     c->work.event = event;
     dispatch(c, event, ret_update);
-    ret_update->more = !work_on(c, ret_update);
-    if (!ret_update->more)
-        c->work.kind = WORK_NONE;
+    fill(c, ret_update);
 }
 
 void fp_core_continue(struct fp_core *c, struct fp_update *ret_update)
 {
     ret_update->n = 0;
     c->sketches_n = 0;
-    ret_update->more = !work_on(c, ret_update);
-    if (!ret_update->more)
-        c->work.kind = WORK_NONE;
+    fill(c, ret_update);
 }
 
 const struct fp_stats *fp_core_stats(const struct fp_core *c)

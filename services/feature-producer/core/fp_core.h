@@ -97,6 +97,9 @@ struct fp_update {
     struct fp_action actions[FP_ACTIONS_MAX];
     unsigned n;
     bool more; /* drain these, then call fp_core_continue */
+    /* What more follows are closes by the clock: a commit may come between, though a record is at
+     * hand. */
+    bool splittable;
 };
 
 /* Counters since the start. */
