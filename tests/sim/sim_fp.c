@@ -154,11 +154,26 @@ static void gather(struct outputs *into, bool live)
     }
 }
 
+/* What one record puts out in one piece has a bound, whatever else it sets off: the closes of its
+ * own symbol. */
+static void check_piece(unsigned outputs)
+{
+    const uint32_t bars = sim.params.l2.symbol_ttl_s / sim.params.l2.bar_s + 2;
+
+    CHECK(outputs <= 2 * bars + FP_ACTIONS_MAX, "%u outputs that no commit may split", outputs);
+}
+
 static void step(struct fp_core *core, const struct fp_event *event, struct outputs *into,
                  bool live)
 {
+    unsigned start = into->n;
+
     for (fp_core_step(core, event, &sim.update);; fp_core_continue(core, &sim.update)) {
         gather(into, live);
+        if (event->kind == FP_SNAPSHOT || event->kind == FP_DEAD_BYTES)
+            check_piece(into->n - start);
+        if (sim.update.splittable)
+            start = into->n;
         if (!sim.update.more)
             return;
     }
@@ -349,7 +364,9 @@ static void random_act(void)
         sim.now_us += (int64_t)sim_below(rng, 2000) * 1000;
         break;
     case 1:
-        sim.now_us += sim_once_in(rng, 4) ? (int64_t)sim_below(rng, 100) * L2_US_PER_S : 0;
+        if (sim_once_in(rng, 4))
+            sim.now_us +=
+                (int64_t)sim_below(rng, 100) * (sim_once_in(rng, 10) ? 40 : 1) * L2_US_PER_S;
         break;
     case 2:
     case 3:
