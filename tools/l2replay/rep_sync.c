@@ -117,7 +117,9 @@ static enum err_class take_rest(struct rep_sync *sync, const struct rep_msg *msg
             lose(sync);
             *ret = REP_SYNC_GAP;
         } else {
-            e = apply(&sync->book, sync->held_levels + at, h->bids_n, h->asks_n, err);
+            /* messages without a level were held: there may be no array to point into */
+            if (h->bids_n + h->asks_n > 0)
+                e = apply(&sync->book, sync->held_levels + at, h->bids_n, h->asks_n, err);
             sync->last_id = h->last_id;
             sync->is_first = false;
         }
