@@ -1,10 +1,52 @@
+/* The producer's configuration: rows, what lies between them, and the options of --offline. */
 #include "fp_service.h"
 
+#include "topics/topics.h"
+
+#include <stdlib.h>
 #include <string.h>
 
-#define SCAN_REAL_US                                                                               \
-    (200 * INT64_C(1000)) /* how often silent symbols are looked for, real time                    \
-                           */
+#define SCAN_REAL_US (200 * INT64_C(1000)) /* how often silent symbols are looked for */
+
+struct fp_options fp_options;
+
+const struct config_row fp_config_rows[] = {
+    /* name                  type           default             min   max     help */
+    {"exchange", CONFIG_STRING, "", "0", "32",
+     "the exchange whose snapshots these are; another's are dead letters; required"},
+    {"topic_prefix", CONFIG_STRING, "", "0", "64",
+     "goes before every topic's name, as in \"paper.\""},
+    {"group_id", CONFIG_STRING, "feature-producer", "1", "200",
+     "consumer group; the topic prefix goes before it"},
+    {"replica", CONFIG_STRING, "feature-producer-0", "1", "200",
+     "stable name of this replica: its group.instance.id, and with the topic prefix its "
+     "transactional.id"},
+    {"bar_seconds", CONFIG_UINT, "900", "60", "3600",
+     "length of a bar: 60, 300, 900, 1800 or 3600"},
+    {"window_seconds", CONFIG_UINT, "900", "60", "3600",
+     "window of ofi_15m and kyle_lambda, a multiple of 60"},
+    {"sample_seconds", CONFIG_UINT, "1", "1", "60", "kyle_lambda's sampling, a divisor of 60"},
+    {"max_gap_seconds", CONFIG_UINT, "5", "1", "60",
+     "a longer time between two snapshots is a gap"},
+    {"max_book_age_seconds", CONFIG_UINT, "60", "1", "3600",
+     "an older snapshot says nothing of the book at a bar's end"},
+    {"coverage_percent", CONFIG_UINT, "95", "1", "100",
+     "windowed columns are null below this share outside gaps"},
+    {"samples_min", CONFIG_UINT, "30", "2", "3600", "kyle_lambda is null with fewer samples"},
+    {"CVN_L2_PURGE_BARS", CONFIG_UINT, "20", "0", "1000",
+     "rows by which every L2 column is shifted; 0 serves the leakage check alone"},
+    {"close_grace_seconds", CONFIG_UINT, "10", "1", "600",
+     "silence after a bar's end before the clock closes it"},
+    {"symbol_ttl_seconds", CONFIG_UINT, "604800", "3600", "604800",
+     "a symbol silent for longer is retired"},
+    {"max_symbols", CONFIG_UINT, "8192", "1", "8192", "symbols past this number are dead letters"},
+    {"sasl_password_file", CONFIG_SECRET, "", "", "",
+     "file that holds the SCRAM password; never the password itself"},
+    {"kafka.", CONFIG_PREFIX, "", "", "",
+     "client settings, handed to librdkafka as they are: kafka.bootstrap.servers, "
+     "kafka.security.protocol, …"},
+    {.name = NULL},
+};
 
 static uint32_t config_u32(const struct config *config, const char *name)
 {
@@ -56,4 +98,118 @@ enum err_class fp_params_load(const struct config *config, const struct clk *clk
     }
     *ret_params = p;
     return ERR_OK;
+}
+
+enum err_class fp_settings_load(const struct config *config, struct fp_settings *s, struct err *err)
+{
+    const char *password = config_secret(config, "sasl_password_file");
+    bool has_bootstrap = false;
+
+    s->n = 0;
+    for (unsigned i = 0;; i++) {
+        struct bus_setting *setting = &s->v[s->n];
+        if (!config_pair(config, "kafka.", i, &setting->key, &setting->value))
+            break;
+        has_bootstrap |=
+            strcmp(setting->key, "bootstrap.servers") == 0 && setting->value[0] != '\0';
+        if (++s->n == FP_SETTINGS_MAX - 2)
+            return err_set(err, ERR_REJECT, "kafka.*: more than %d settings", FP_SETTINGS_MAX - 3);
+    }
+    if (!has_bootstrap)
+        return err_set(err, ERR_REJECT,
+                       "kafka.bootstrap.servers: not set: give the brokers' addresses, as in "
+                       "kafka.bootstrap.servers = 127.0.0.1:9092");
+    (void)snprintf(s->dlq_bytes_max, sizeof s->dlq_bytes_max, "%d", TOPICS_DLQ_MESSAGE_BYTES_MAX);
+    /* a dead letter is the rejected record and our headers, whatever the input let through */
+    s->v[s->n++] = (struct bus_setting){"message.max.bytes", s->dlq_bytes_max};
+    if (password[0] != '\0')
+        s->v[s->n++] = (struct bus_setting){"sasl.password", password};
+    return ERR_OK;
+}
+
+enum err_class fp_config_check(const struct config *config, struct err *err)
+{
+    struct fp_settings settings;
+    struct fp_params params;
+    struct clk *clk = NULL;
+
+    if (clk_new(NULL, &clk, err) != ERR_OK)
+        return err->class;
+    const struct topics_options topics = {.prefix = config_string(config, "topic_prefix"),
+                                          .replication_factor = -1};
+    static struct topics_table wanted; /* only whether there is one */
+    enum err_class e = fp_params_load(config, clk, &fp_options, &params, err);
+    if (e == ERR_OK && fp_options.offline_path == NULL)
+        e = fp_settings_load(config, &settings, err);
+    if (e == ERR_OK)
+        e = topics_wanted(&topics, &wanted, err);
+    clk_free(clk);
+    return e;
+}
+
+enum { OPT_OFFLINE = 256, OPT_OUT_DIR, OPT_BAR, OPT_WINDOW, OPT_PURGE, OPT_GAP, OPT_CLOSES };
+
+const struct argp_option fp_option_table[] = {
+    {"offline", OPT_OFFLINE, "IN.avro", 0,
+     "compute from a file of L2Snapshot records, without any server", 1},
+    {"out-dir", OPT_OUT_DIR, "DIR", 0,
+     "where l2_bars.avro, l2_features.avro and l2_dlq.avro go (default: .)", 1},
+    {"bar-seconds", OPT_BAR, "S", 0, "offline: 60, 300, 900, 1800 or 3600", 1},
+    {"window-seconds", OPT_WINDOW, "S", 0, "offline: a multiple of 60", 1},
+    {"purge-bars", OPT_PURGE, "N", 0, "offline: rows of shift, 0 to 1000", 1},
+    {"max-gap-seconds", OPT_GAP, "S", 0, "offline: a longer silence is a gap", 1},
+    {"closes", OPT_CLOSES, "l2_bars.avro", 0, "offline: obey the clock closes recorded there", 1},
+    {0},
+};
+
+error_t fp_option_parse(int key, char *arg, struct argp_state *state, void *options)
+{
+    struct fp_options *o = options;
+    uint32_t *number = NULL;
+
+    switch (key) {
+    case OPT_OFFLINE:
+        o->offline_path = arg;
+        return 0;
+    case OPT_OUT_DIR:
+        o->out_dir = arg;
+        return 0;
+    case OPT_CLOSES:
+        o->closes_path = arg;
+        return 0;
+    case OPT_BAR:
+        number = &o->bar_s;
+        break;
+    case OPT_WINDOW:
+        number = &o->window_s;
+        break;
+    case OPT_GAP:
+        number = &o->max_gap_s;
+        break;
+    case OPT_PURGE:
+        number = &o->purge_bars;
+        o->has_purge = true;
+        break;
+    case ARGP_KEY_END:
+        if (o->offline_path == NULL && (o->out_dir || o->closes_path || o->bar_s || o->window_s ||
+                                        o->max_gap_s || o->has_purge))
+            argp_error(state, "these options go with --offline; live, use the configuration");
+        if (o->out_dir == NULL)
+            o->out_dir = ".";
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+    char *end;
+    const unsigned long v = strtoul(arg, &end, 10);
+    if (arg[0] < '0' || arg[0] > '9' || *end != '\0' || v > UINT32_MAX ||
+        (v == 0 && key != OPT_PURGE))
+        argp_error(state, "%s: not a number of this option's range", arg);
+    *number = (uint32_t)v;
+    return 0;
+}
+
+bool fp_is_offline(const void *options)
+{
+    return ((const struct fp_options *)options)->offline_path != NULL;
 }

@@ -1,6 +1,8 @@
 /* The live loop: poll, decode, step, apply, commit. */
 #include "fp_service.h"
 
+#include "fp_metrics.h"
+
 #include "log/log.h"
 #include "topics/topics.h"
 
@@ -17,7 +19,6 @@
 #define PREFETCH_AHEAD 3
 #define PREFETCH_BYTES_MAX 1024 /* a book of 20 levels has some 730 */
 #define RESTORE_WAIT_MS 10000
-#define SETTINGS_MAX 64
 #define NAME_BYTES_MAX 300 /* a prefix of 64 and a name of 200 at most */
 #define TOPICS_CHECK_MS 10000
 
@@ -35,121 +36,6 @@ enum output { OUTPUT_BARS, OUTPUT_FEATURES, OUTPUT_DLQ, OUTPUTS };
 static const enum topics_id topics_used[] = {TOPICS_BARS, TOPICS_FEATURES, TOPICS_DLQ,
                                              TOPICS_SNAPSHOTS, TOPICS_HEARTBEAT};
 
-enum metric {
-    M_READ,
-    M_TAKEN,
-    M_DUPLICATES,
-    M_LATE,
-    M_GAPS,
-    M_DEAD_LETTERS,
-    M_BARS,
-    M_FEATURES,
-    M_RETIRED,
-    M_COMMITS,
-    M_HEARTBEATS_LOST,
-    M_SYMBOLS,
-    M_PARTITIONS,
-    M_EVENT_LAG,
-    M_BUFFER_FREE,
-    M_RESTORE_SECONDS,
-};
-
-static const char *const closed_by_values[] = {"event", "clock", NULL};
-
-static const struct metric_row metric_rows[] = {
-    [M_READ] = {.name = "l2flow_fp_read_total",
-                .kind = METRIC_COUNTER,
-                .help = "input records read, good or bad"},
-    [M_TAKEN] = {.name = "l2flow_fp_snapshots_total",
-                 .kind = METRIC_COUNTER,
-                 .help = "snapshots accepted"},
-    [M_DUPLICATES] = {.name = "l2flow_fp_duplicates_total",
-                      .kind = METRIC_COUNTER,
-                      .help = "snapshots dropped: sequence at or below the last of its epoch"},
-    [M_LATE] = {.name = "l2flow_fp_late_total",
-                .kind = METRIC_COUNTER,
-                .help = "snapshots dropped: lower epoch or behind the symbol's event time"},
-    [M_GAPS] = {.name = "l2flow_fp_gaps_total",
-                .kind = METRIC_COUNTER,
-                .help = "broken links in closed bars"},
-    [M_DEAD_LETTERS] = {.name = "l2flow_fp_dead_letters_total",
-                        .kind = METRIC_COUNTER,
-                        .help = "records rejected, by reason",
-                        .label = "reason",
-                        .values = l2_reject_names},
-    [M_BARS] = {.name = "l2flow_fp_bars_total",
-                .kind = METRIC_COUNTER,
-                .help = "bars emitted, by what closed them",
-                .label = "closed_by",
-                .values = closed_by_values},
-    [M_FEATURES] = {.name = "l2flow_fp_features_total",
-                    .kind = METRIC_COUNTER,
-                    .help = "feature records emitted"},
-    [M_RETIRED] = {.name = "l2flow_fp_symbols_retired_total",
-                   .kind = METRIC_COUNTER,
-                   .help = "symbols silent for symbol_ttl_seconds"},
-    [M_COMMITS] = {.name = "l2flow_fp_commits_total",
-                   .kind = METRIC_COUNTER,
-                   .help = "transactions committed"},
-    [M_HEARTBEATS_LOST] = {.name = "l2flow_fp_heartbeats_lost_total",
-                           .kind = METRIC_COUNTER,
-                           .help = "heartbeats dropped, the producer's queue being full"},
-    [M_SYMBOLS] = {.name = "l2flow_fp_symbols", .kind = METRIC_GAUGE, .help = "symbols followed"},
-    [M_PARTITIONS] = {.name = "l2flow_fp_partitions",
-                      .kind = METRIC_GAUGE,
-                      .help = "input partitions assigned"},
-    [M_EVENT_LAG] = {.name = "l2flow_fp_event_lag_seconds",
-                     .kind = METRIC_GAUGE,
-                     .help = "now minus the event time of the newest record read"},
-    [M_BUFFER_FREE] = {.name = "l2flow_fp_output_buffer_free_bytes",
-                       .kind = METRIC_GAUGE,
-                       .help = "room for outputs whose commit is not known yet"},
-    [M_RESTORE_SECONDS] = {.name = "l2flow_fp_restore_seconds",
-                           .kind = METRIC_GAUGE,
-                           .help = "time that reading l2.bars took at the last assignment"},
-    {.name = NULL},
-};
-
-static const struct config_row rows[] = {
-    /* name                  type           default             min   max     help */
-    {"exchange", CONFIG_STRING, "", "0", "32",
-     "the exchange whose snapshots these are; another's are dead letters; required"},
-    {"topic_prefix", CONFIG_STRING, "", "0", "64",
-     "goes before every topic's name, as in \"paper.\""},
-    {"group_id", CONFIG_STRING, "feature-producer", "1", "200",
-     "consumer group; the topic prefix goes before it"},
-    {"replica", CONFIG_STRING, "feature-producer-0", "1", "200",
-     "stable name of this replica: its group.instance.id, and with the topic prefix its "
-     "transactional.id"},
-    {"bar_seconds", CONFIG_UINT, "900", "60", "3600",
-     "length of a bar: 60, 300, 900, 1800 or 3600"},
-    {"window_seconds", CONFIG_UINT, "900", "60", "3600",
-     "window of ofi_15m and kyle_lambda, a multiple of 60"},
-    {"sample_seconds", CONFIG_UINT, "1", "1", "60", "kyle_lambda's sampling, a divisor of 60"},
-    {"max_gap_seconds", CONFIG_UINT, "5", "1", "60",
-     "a longer time between two snapshots is a gap"},
-    {"max_book_age_seconds", CONFIG_UINT, "60", "1", "3600",
-     "an older snapshot says nothing of the book at a bar's end"},
-    {"coverage_percent", CONFIG_UINT, "95", "1", "100",
-     "windowed columns are null below this share outside gaps"},
-    {"samples_min", CONFIG_UINT, "30", "2", "3600", "kyle_lambda is null with fewer samples"},
-    {"CVN_L2_PURGE_BARS", CONFIG_UINT, "20", "0", "1000",
-     "rows by which every L2 column is shifted; 0 serves the leakage check alone"},
-    {"close_grace_seconds", CONFIG_UINT, "10", "1", "600",
-     "silence after a bar's end before the clock closes it"},
-    {"symbol_ttl_seconds", CONFIG_UINT, "604800", "3600", "604800",
-     "a symbol silent for longer is retired"},
-    {"max_symbols", CONFIG_UINT, "8192", "1", "8192", "symbols past this number are dead letters"},
-    {"sasl_password_file", CONFIG_SECRET, "", "", "",
-     "file that holds the SCRAM password; never the password itself"},
-    {"kafka.", CONFIG_PREFIX, "", "", "",
-     "client settings, handed to librdkafka as they are: kafka.bootstrap.servers, "
-     "kafka.security.protocol, …"},
-    {.name = NULL},
-};
-
-static struct fp_options options_state;
-
 struct service {
     struct svc *svc;
     const struct config *config;
@@ -160,8 +46,7 @@ struct service {
     struct fp_core *core;
     struct bus *bus;
     struct bus_producer *beats;
-    struct bus_setting settings[SETTINGS_MAX];
-    unsigned settings_n;
+    struct fp_settings settings;
     char schema_version[L2_SCHEMA_VERSION_BYTES_MAX];
     char topics[TOPICS_N][NAME_BYTES_MAX]; /* by topics_id */
     char group_id[NAME_BYTES_MAX], transactional_id[NAME_BYTES_MAX];
@@ -170,7 +55,6 @@ struct service {
     int64_t committed_mono_us, beaten_mono_us;
     int64_t newest_event_us;
     uint64_t read; /* records of this batch */
-    char dlq_bytes_max[16];
     struct bus_position positions[FP_PARTITIONS_MAX];
     struct fp_update update;
     struct fp_event event; /* the record at hand */
@@ -372,8 +256,8 @@ static enum err_class read_bars(struct service *s, int32_t partition, int64_t fr
     struct l2_past_bar bar;
     struct fp_event event;
     bool end = false;
-    enum err_class e = bus_reader_new(s->settings, s->settings_n, s->topics[TOPICS_BARS], partition,
-                                      from, true, &reader, err);
+    enum err_class e = bus_reader_new(s->settings.v, s->settings.n, s->topics[TOPICS_BARS],
+                                      partition, from, true, &reader, err);
 
     while (e == ERR_OK && !end && !svc_stopping(s->svc)) {
         svc_alive(s->svc);
@@ -588,32 +472,6 @@ static void on_bus_log(void *user, int level, const char *text)
               "kafka_client", "text", LOG_STR, text, NULL);
 }
 
-static enum err_class load_settings(struct service *s, struct err *err)
-{
-    const char *password = config_secret(s->config, "sasl_password_file");
-    bool has_bootstrap = false;
-
-    for (unsigned i = 0;; i++) {
-        struct bus_setting *setting = &s->settings[s->settings_n];
-        if (!config_pair(s->config, "kafka.", i, &setting->key, &setting->value))
-            break;
-        has_bootstrap |=
-            strcmp(setting->key, "bootstrap.servers") == 0 && setting->value[0] != '\0';
-        if (++s->settings_n == SETTINGS_MAX - 2)
-            return err_set(err, ERR_REJECT, "kafka.*: more than %d settings", SETTINGS_MAX - 3);
-    }
-    if (!has_bootstrap)
-        return err_set(err, ERR_REJECT,
-                       "kafka.bootstrap.servers: not set: give the brokers' addresses, as in "
-                       "kafka.bootstrap.servers = 127.0.0.1:9092");
-    (void)snprintf(s->dlq_bytes_max, sizeof s->dlq_bytes_max, "%d", TOPICS_DLQ_MESSAGE_BYTES_MAX);
-    /* a dead letter is the rejected record and our headers, whatever the input let through */
-    s->settings[s->settings_n++] = (struct bus_setting){"message.max.bytes", s->dlq_bytes_max};
-    if (password[0] != '\0')
-        s->settings[s->settings_n++] = (struct bus_setting){"sasl.password", password};
-    return ERR_OK;
-}
-
 static void name_topics(struct service *s)
 {
     const char *prefix = config_string(s->config, "topic_prefix");
@@ -632,7 +490,7 @@ static enum err_class check_topics(const struct service *s, struct err *err)
     const struct topics_options options = {.prefix = config_string(s->config, "topic_prefix"),
                                            .replication_factor = -1};
 
-    return topics_check(s->settings, s->settings_n, &options, topics_used,
+    return topics_check(s->settings.v, s->settings.n, &options, topics_used,
                         sizeof topics_used / sizeof topics_used[0], TOPICS_CHECK_MS, err);
 }
 
@@ -642,8 +500,8 @@ static enum err_class connect(struct service *s, struct err *err)
     for (int i = 0; i < OUTPUTS; i++)
         outputs[i] = s->topics[topics_used[i]];
     const struct bus_options options = {
-        .settings = s->settings,
-        .settings_n = s->settings_n,
+        .settings = s->settings.v,
+        .settings_n = s->settings.n,
         .group_id = s->group_id,
         .group_instance_id = config_string(s->config, "replica"),
         .transactional_id = s->transactional_id,
@@ -659,7 +517,7 @@ static enum err_class connect(struct service *s, struct err *err)
     if (check_topics(s, err) != ERR_OK || bus_new(&options, &s->bus, err) != ERR_OK)
         return err->class;
     s->params.partitions_n = bus_partitions(s->bus);
-    if (bus_producer_new(s->settings, s->settings_n, on_bus_log, NULL, &s->beats, err) != ERR_OK)
+    if (bus_producer_new(s->settings.v, s->settings.n, on_bus_log, NULL, &s->beats, err) != ERR_OK)
         return err->class;
     return fp_core_new(&s->params, &s->core, err);
 }
@@ -677,7 +535,7 @@ static enum err_class run_live(struct service *s, struct err *err)
 {
     name_topics(s);
     warn_purge(s);
-    if (load_settings(s, err) != ERR_OK || connect(s, err) != ERR_OK)
+    if (fp_settings_load(s->config, &s->settings, err) != ERR_OK || connect(s, err) != ERR_OK)
         return err->class;
     l2_schema_version(&s->params.l2, s->schema_version);
     s->wire = (struct fp_wire){
@@ -718,98 +576,6 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
     return e;
 }
 
-/* What the rows' own bounds cannot say: cross-field rules, and what only a live service needs. */
-static enum err_class check(const struct config *config, struct err *err)
-{
-    static struct service s; /* settings alone are looked at */
-    struct fp_params params;
-    struct clk *clk = NULL;
-
-    if (clk_new(NULL, &clk, err) != ERR_OK)
-        return err->class;
-    s.config = config;
-    s.settings_n = 0;
-    const struct topics_options topics = {.prefix = config_string(config, "topic_prefix"),
-                                          .replication_factor = -1};
-    static struct topics_table wanted; /* only whether there is one */
-    enum err_class e = fp_params_load(config, clk, &options_state, &params, err);
-    if (e == ERR_OK && options_state.offline_path == NULL)
-        e = load_settings(&s, err);
-    if (e == ERR_OK)
-        e = topics_wanted(&topics, &wanted, err);
-    clk_free(clk);
-    return e;
-}
-
-/* ---- options ---- */
-
-enum { OPT_OFFLINE = 256, OPT_OUT_DIR, OPT_BAR, OPT_WINDOW, OPT_PURGE, OPT_GAP, OPT_CLOSES };
-
-static const struct argp_option options_table[] = {
-    {"offline", OPT_OFFLINE, "IN.avro", 0,
-     "compute from a file of L2Snapshot records, without any server", 1},
-    {"out-dir", OPT_OUT_DIR, "DIR", 0,
-     "where l2_bars.avro, l2_features.avro and l2_dlq.avro go (default: .)", 1},
-    {"bar-seconds", OPT_BAR, "S", 0, "offline: 60, 300, 900, 1800 or 3600", 1},
-    {"window-seconds", OPT_WINDOW, "S", 0, "offline: a multiple of 60", 1},
-    {"purge-bars", OPT_PURGE, "N", 0, "offline: rows of shift, 0 to 1000", 1},
-    {"max-gap-seconds", OPT_GAP, "S", 0, "offline: a longer silence is a gap", 1},
-    {"closes", OPT_CLOSES, "l2_bars.avro", 0, "offline: obey the clock closes recorded there", 1},
-    {0},
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state, void *options)
-{
-    struct fp_options *o = options;
-    uint32_t *number = NULL;
-
-    switch (key) {
-    case OPT_OFFLINE:
-        o->offline_path = arg;
-        return 0;
-    case OPT_OUT_DIR:
-        o->out_dir = arg;
-        return 0;
-    case OPT_CLOSES:
-        o->closes_path = arg;
-        return 0;
-    case OPT_BAR:
-        number = &o->bar_s;
-        break;
-    case OPT_WINDOW:
-        number = &o->window_s;
-        break;
-    case OPT_GAP:
-        number = &o->max_gap_s;
-        break;
-    case OPT_PURGE:
-        number = &o->purge_bars;
-        o->has_purge = true;
-        break;
-    case ARGP_KEY_END:
-        if (o->offline_path == NULL && (o->out_dir || o->closes_path || o->bar_s || o->window_s ||
-                                        o->max_gap_s || o->has_purge))
-            argp_error(state, "these options go with --offline; live, use the configuration");
-        if (o->out_dir == NULL)
-            o->out_dir = ".";
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-    char *end;
-    const unsigned long v = strtoul(arg, &end, 10);
-    if (arg[0] < '0' || arg[0] > '9' || *end != '\0' || v > UINT32_MAX ||
-        (v == 0 && key != OPT_PURGE))
-        argp_error(state, "%s: not a number of this option's range", arg);
-    *number = (uint32_t)v;
-    return 0;
-}
-
-static bool is_offline(const void *options)
-{
-    return ((const struct fp_options *)options)->offline_path != NULL;
-}
-
 const struct svc_desc fp_service = {
     .name = "feature-producer",
     .summary = "Turns raw order-book snapshots (l2.snapshots) into one bar row (l2.bars) and one "
@@ -821,12 +587,12 @@ const struct svc_desc fp_service = {
               "  feature-producer --offline snapshots.avro --out-dir features\n"
               "  feature-producer --offline snapshots.avro --out-dir out --bar-seconds 60 "
               "--window-seconds 60\n",
-    .rows = rows,
-    .metrics = metric_rows,
-    .options = options_table,
-    .parse = parse,
-    .options_state = &options_state,
-    .is_offline = is_offline,
-    .check = check,
+    .rows = fp_config_rows,
+    .metrics = fp_metric_rows,
+    .options = fp_option_table,
+    .parse = fp_option_parse,
+    .options_state = &fp_options,
+    .is_offline = fp_is_offline,
+    .check = fp_config_check,
     .run = run,
 };

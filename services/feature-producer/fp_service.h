@@ -18,6 +18,27 @@ struct fp_options {
 
 extern const struct svc_desc fp_service;
 
+/* fp_config.c: the configuration's rows and the command line's options. */
+extern const struct config_row fp_config_rows[];
+extern const struct argp_option fp_option_table[];
+extern struct fp_options fp_options;
+error_t fp_option_parse(int key, char *arg, struct argp_state *state, void *options);
+bool fp_is_offline(const void *options);
+/* What the rows' own bounds cannot say: cross-field rules, and what only a live service needs. */
+enum err_class fp_config_check(const struct config *config, struct err *err);
+
+#define FP_SETTINGS_MAX 64
+
+/* What is handed to librdkafka; keys and values are borrowed from the configuration. */
+struct fp_settings {
+    struct bus_setting v[FP_SETTINGS_MAX];
+    unsigned n;
+    char dlq_bytes_max[16];
+};
+
+enum err_class fp_settings_load(const struct config *config, struct fp_settings *ret_settings,
+                                struct err *err) MUST_CHECK;
+
 /* fp_offline.c: the same core over a file. */
 enum err_class fp_offline_run(struct svc *svc, const struct fp_options *options,
                               const struct fp_params *params, struct err *err);

@@ -1,52 +1,10 @@
-#include "fp_core.h"
+#include "fp_state.h"
 
-#include "fp_symbols.h"
-
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define EVENT_AHEAD_US                                                                             \
-    (5 * L2_US_PER_S) /* event_time this far ahead of the clocks after it is absurd */
-#define SKETCHES_MAX (FP_ACTIONS_MAX / 2) /* each bar's action is followed by its feature's */
-
-struct partition {
-    bool owned;
-    bool restoring;
-    int64_t position, committed;
-    int64_t bars_next; /* nothing will be written to l2.bars below this offset */
-    int64_t asked_us;  /* when the end offset was asked for; INT64_MIN: no question is open */
-    int64_t close_at;  /* position at which the clock may close; INT64_MAX: no answer */
-    bool at_end;       /* the end was seen, and no record since */
-    int64_t record_us; /* Kafka time of the newest record */
-};
-
-/* What a step has still to do: one kind of work at a time, resumed where the actions ran full. */
-enum work_kind { WORK_NONE, WORK_TAKE, WORK_CLOCK, WORK_CLOSE, WORK_HEARTBEAT, WORK_ASK };
-
-struct work {
-    enum work_kind kind;
-    uint32_t at; /* symbol or partition that comes next */
-    bool record_follows; /* CLOCK: event is a record that waits until the clock has closed */
-    struct fp_symbol *symbol;
-    const struct fp_event *event; /* the caller's, until the step is drained */
-};
-
-struct fp_core {
-    struct fp_params params;
-    struct fp_name exchange; /* of params */
-    int64_t bar_us;
-    uint32_t boundary_bars; /* the open bar depends on this many bars before it */
-    uint32_t kept_bars;     /* bars of l2.bars that a restart needs */
-    struct partition *partitions;
-    struct fp_symbols symbols;
-    struct fp_stats stats;
-    struct work work;
-    bool *wanted; /* by partition: a symbol waits for its clock close */
-    int64_t scanned_us;
-    unsigned sketches_n;
-    uint8_t sketches[SKETCHES_MAX][L2_SKETCH_BYTES_MAX];
-};
+    (5 * L2_US_PER_S) /* further ahead of the clocks after it, event_time is absurd */
 
 static enum err_class check_params(const struct fp_params *p, struct err *err)
 {
@@ -108,198 +66,6 @@ void fp_core_free(struct fp_core *c)
     free(c);
 }
 
-static struct partition *partition_of(struct fp_core *c, int32_t partition)
-{
-    assert(partition >= 0 && (uint32_t)partition < c->params.partitions_n);
-    return &c->partitions[partition];
-}
-
-/* ---- what a restart needs ---- */
-
-/*
- * The first input offset on which the open bar's row depends: its window, or the bar itself where
- * that is longer. Counted in whole bars, because the stream can be taken up exactly where a bar
- * closed and nowhere else.
- */
-static int64_t first_snapshot(const struct fp_core *c, const struct fp_symbol *s)
-{
-    const int64_t open_us = s->stream.bar_time_us;
-    const int64_t boundary_us = open_us - c->boundary_bars * c->bar_us;
-
-    for (int64_t t = boundary_us; t < open_us; t += c->bar_us) {
-        const struct l2_past_bar *bar = l2_past_find(&s->past, t);
-        if (bar != NULL && bar->anchor_offset >= 0)
-            return bar->anchor_offset;
-    }
-    if (s->open_anchor >= 0)
-        return s->open_anchor;
-    /* nothing yet since the boundary: what comes next may still be linked to the last one before it
-     */
-    if (s->last_offset >= 0 &&
-        boundary_us - s->stream.last.last_event_us <= c->params.l2.max_gap_s * L2_US_PER_S)
-        return s->last_offset;
-    return INT64_MAX;
-}
-
-/* The bar at whose close the fold of a symbol begins, given its open bar; NULL: at its first
- * snapshot, or its rebirth. */
-static const struct l2_past_bar *checkpoint_of(const struct fp_core *c, const struct fp_symbol *s,
-                                               int64_t open_us)
-{
-    const int64_t time_us = open_us - (c->boundary_bars + 1) * c->bar_us;
-
-    return time_us < s->born_us ? NULL : l2_past_find(&s->past, time_us);
-}
-
-static int64_t first_bar(const struct fp_core *c, const struct fp_symbol *s)
-{
-    const int64_t oldest_us =
-        s->stream.started ? s->stream.bar_time_us - c->kept_bars * c->bar_us : INT64_MAX;
-    int64_t least = INT64_MAX;
-
-    for (uint32_t i = 0; i < s->past.bars_n; i++) {
-        const struct l2_past_bar *bar = &s->past.bars[i];
-        /* the newest always: it says that nothing up to it is to be emitted again */
-        const bool needed = (bar->bar_time_us >= oldest_us && bar->bar_time_us <= s->emitted_us) ||
-                            (bar->bar_time_us == s->emitted_us && s->emitted_us != INT64_MIN);
-        if (needed && bar->bars_offset < least)
-            least = bar->bars_offset;
-    }
-    if (s->born_us != INT64_MIN && s->born_bars_offset < least &&
-        checkpoint_of(c, s, s->stream.bar_time_us) == NULL)
-        least = s->born_bars_offset;
-    return least;
-}
-
-static void note_dependence(struct fp_core *c, const struct fp_symbol *s)
-{
-    const uint32_t place = fp_symbols_place(&c->symbols, s);
-
-    c->symbols.snapshots_from[place] = s->stream.started ? first_snapshot(c, s) : INT64_MAX;
-    c->symbols.bars_from[place] = first_bar(c, s);
-}
-
-/* ---- closing ---- */
-
-static struct fp_action *act(struct fp_update *u, enum fp_action_kind kind,
-                             const struct fp_symbol *s)
-{
-    assert(u->n < FP_ACTIONS_MAX);
-    struct fp_action *a = &u->actions[u->n++];
-
-    *a = (struct fp_action){.kind = kind};
-    if (s != NULL) {
-        a->partition = s->partition;
-        a->symbol = (struct fp_name){s->name, s->name_n};
-    }
-    return a;
-}
-
-static uint64_t tag_of(const struct fp_core *c, const struct fp_symbol *s, int64_t bar_time_us)
-{
-    return ((uint64_t)fp_symbols_place(&c->symbols, s) + 1) << 40 |
-           ((uint64_t)(bar_time_us / c->bar_us) & ((UINT64_C(1) << 40) - 1));
-}
-
-static void emit_feature(const struct fp_core *c, const struct fp_symbol *s,
-                         const struct fp_action *bar, struct fp_update *u)
-{
-    const int64_t source_us = bar->bar.bar_time_us - c->params.l2.purge_bars * c->bar_us;
-    const struct l2_past_bar *source = l2_past_find(&s->past, source_us);
-    struct fp_action *a = act(u, FP_EMIT_FEATURE, s);
-
-    a->source_offset = bar->source_offset;
-    a->bar_time_us = bar->bar.bar_time_us;
-    a->source_bar_time_us = source_us;
-    if (source != NULL && source_us >= s->born_us) {
-        a->row = source->row;
-        a->has_last_event = true;
-        a->last_event_us = source->resume.last_event_us;
-    }
-}
-
-/* A bar, its feature, and perhaps the symbol's retirement. */
-static bool room_for_a_bar(const struct fp_core *c, const struct fp_update *u)
-{
-    return u->n + 3 <= FP_ACTIONS_MAX && c->sketches_n < SKETCHES_MAX;
-}
-
-/* Closes the open bar. Emits it, and its feature, unless l2.bars has it already. Precondition:
- * room_for_a_bar. */
-static void close_bar(struct fp_core *c, struct fp_symbol *s, bool by_clock, int64_t source_offset,
-                      struct fp_update *u)
-{
-    uint8_t *sketch = c->sketches[c->sketches_n];
-    size_t sketch_n;
-    struct l2_bar bar;
-
-    c->stats.gaps += s->stream.gaps;
-    l2_stream_close(&s->stream, &c->params.l2, &bar, sketch, &sketch_n);
-    struct l2_past_bar *past = l2_past_put(&s->past, bar.bar_time_us);
-    if (past != NULL)
-        past->anchor_offset = s->open_anchor;
-    s->open_anchor = -1;
-    if (bar.bar_time_us > s->emitted_us) {
-        struct fp_action *a = act(u, FP_EMIT_BAR, s);
-        a->bar = bar;
-        a->closed_by_clock = by_clock;
-        a->source_offset = source_offset;
-        a->sketch = sketch;
-        a->sketch_n = sketch_n;
-        a->tag = tag_of(c, s, bar.bar_time_us);
-        c->sketches_n++;
-        assert(past != NULL); /* the newest bar of all always finds its place */
-        past->row = bar.row;
-        past->resume = bar.resume;
-        past->closed_by_clock = by_clock;
-        past->source_offset = source_offset;
-        past->bars_offset = partition_of(c, s->partition)->bars_next;
-        s->emitted_us = bar.bar_time_us;
-        c->stats.bars++;
-        c->stats.bars_by_clock += by_clock;
-        emit_feature(c, s, a, u);
-    }
-    note_dependence(c, s);
-}
-
-/* No bar of a symbol is closed later than symbol_ttl after its last snapshot. */
-static bool is_past_ttl(const struct fp_core *c, int64_t bar_time_us, const struct l2_resume *last)
-{
-    return bar_time_us + c->bar_us - last->last_event_us > c->params.l2.symbol_ttl_s * L2_US_PER_S;
-}
-
-/* `bar` is the last one of a symbol's life, if it is past symbol_ttl. */
-static void note_birth(const struct fp_core *c, struct fp_symbol *s, const struct l2_past_bar *bar)
-{
-    if (bar == NULL || bar->bar_time_us < s->born_us ||
-        !is_past_ttl(c, bar->bar_time_us + c->bar_us, &bar->resume))
-        return;
-    s->born_us = bar->bar_time_us + c->bar_us;
-    s->born_offset = bar->source_offset;
-    s->born_bars_offset = bar->bars_offset;
-}
-
-/*
- * Retires the symbol whose last bar within symbol_ttl was just closed; its next snapshot starts it
- * anew. That follows from the closes alone, so a restart comes to the same. `u` is NULL where the
- * log is folded again.
- */
-static bool retire_past_ttl(struct fp_core *c, struct fp_symbol *s, struct fp_update *u)
-{
-    if (!is_past_ttl(c, s->stream.bar_time_us, &s->stream.last))
-        return false;
-    if (u != NULL) {
-        act(u, FP_RETIRED, s)->last_event_us = s->stream.last.last_event_us;
-        c->stats.retired++;
-    }
-    note_birth(c, s, l2_past_find(&s->past, s->stream.bar_time_us - c->bar_us));
-    l2_stream_init(&s->stream, &c->params.l2, s->stream.window.minutes);
-    s->retired = true;
-    s->open_anchor = -1;
-    note_dependence(c, s);
-    return true;
-}
-
 /* ---- snapshots ---- */
 
 static bool equals(struct fp_name a, struct fp_name b)
@@ -328,46 +94,6 @@ static enum l2_reject check(const struct fp_core *c, const struct fp_event *e, b
     return l2_book_check(n);
 }
 
-/* Applies the recorded clock closes that the log's position has passed: they were emitted already.
- */
-static void close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t offset,
-                              struct fp_update *u)
-{
-    while (s->stream.started && s->stream.bar_time_us <= s->emitted_us) {
-        const struct l2_past_bar *bar = l2_past_find(&s->past, s->stream.bar_time_us);
-        if (bar == NULL || !bar->closed_by_clock || bar->source_offset > offset)
-            return;
-        close_bar(c, s, true, bar->source_offset, u);
-        if (retire_past_ttl(c, s, NULL))
-            return;
-    }
-}
-
-/*
- * Restoring, a symbol begins where one of its bars closed. Records before that place are in bars
- * that are done; the one that was the last then is taken up again for its book and link. Returns
- * whether this record is to be judged as usual.
- */
-static bool is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e)
-{
-    if (s->skip_below == INT64_MIN)
-        return true;
-    if (e->offset >= s->skip_below) {
-        s->skip_below = INT64_MIN;
-        return true;
-    }
-    const struct l2_resume *last = &s->stream.last;
-    const struct l2_snapshot *n = e->snapshot;
-
-    if (s->stream.started && n != NULL && n->epoch == last->epoch &&
-        n->sequence == last->sequence && n->event_time_us == last->last_event_us) {
-        l2_stream_seed(&s->stream, n);
-        s->last_offset = e->offset;
-        s->skip_below = INT64_MIN;
-    }
-    return false;
-}
-
 static void reject(struct fp_core *c, const struct fp_event *e, enum l2_reject reason,
                    struct fp_update *u)
 {
@@ -377,14 +103,14 @@ static void reject(struct fp_core *c, const struct fp_event *e, enum l2_reject r
     if (key.n >= 1 && key.n <= L2_SYMBOL_BYTES_MAX) {
         struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, key);
         if (s != NULL) {
-            close_as_recorded(c, s, e->offset, u);
+            fp_close_as_recorded(c, s, e->offset, u);
             if (s->skip_below == INT64_MIN || e->offset >= s->skip_below)
                 l2_stream_break(&s->stream);
         }
     }
-    if (e->offset < partition_of(c, e->partition)->committed)
+    if (e->offset < fp_partition(c, e->partition)->committed)
         return; /* sent before the restart */
-    struct fp_action *a = act(u, FP_DEAD_LETTER, NULL);
+    struct fp_action *a = fp_act(u, FP_DEAD_LETTER, NULL);
     a->partition = e->partition;
     a->source_offset = e->offset;
     a->reject = reason;
@@ -402,7 +128,7 @@ static void take(struct fp_core *c, struct fp_symbol *s, const struct fp_event *
         s->open_anchor = linked ? s->last_offset : e->offset;
         s->last_offset = e->offset;
         l2_stream_take(&s->stream, &c->params.l2, n, e->kafka_time_us);
-        note_dependence(c, s);
+        fp_note_dependence(c, s);
     } else {
         s->last_offset = e->offset;
         l2_stream_take(&s->stream, &c->params.l2, n, e->kafka_time_us);
@@ -418,10 +144,10 @@ static bool work_take(struct fp_core *c, struct fp_update *u)
     struct fp_symbol *s = c->work.symbol;
 
     while (l2_stream_is_due(&s->stream, &c->params.l2, e->snapshot->event_time_us)) {
-        if (!room_for_a_bar(c, u))
+        if (!fp_room_for_a_bar(c, u))
             return false;
-        close_bar(c, s, false, e->offset, u);
-        (void)retire_past_ttl(c, s, fp_core_is_restoring(c, e->partition) ? NULL : u);
+        fp_close_bar(c, s, false, e->offset, u);
+        (void)fp_retire_past_ttl(c, s, fp_core_is_restoring(c, e->partition) ? NULL : u);
     }
     take(c, s, e);
     return true;
@@ -443,9 +169,9 @@ static void on_snapshot(struct fp_core *c, const struct fp_event *e, struct fp_u
         reject(c, e, reason, u);
         return;
     }
-    if (!is_past_checkpoint(s, e))
+    if (!fp_is_past_checkpoint(s, e))
         return;
-    close_as_recorded(c, s, e->offset, u);
+    fp_close_as_recorded(c, s, e->offset, u);
     switch (l2_stream_judge(&s->stream, e->snapshot->epoch, e->snapshot->sequence,
                             e->snapshot->event_time_us)) {
     case L2_DUPLICATE:
@@ -459,111 +185,6 @@ static void on_snapshot(struct fp_core *c, const struct fp_event *e, struct fp_u
         c->work.kind = WORK_TAKE;
         c->work.symbol = s;
         return;
-    }
-}
-
-/* ---- restoring ---- */
-
-static void on_past_bar(struct fp_core *c, const struct fp_event *e)
-{
-    struct partition *p = partition_of(c, e->partition);
-    const struct l2_past_bar *bar = e->past_bar;
-    struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, e->symbol);
-
-    if (p->bars_next <= bar->bars_offset)
-        p->bars_next = bar->bars_offset + 1;
-    if (!l2_symbol_ok(e->symbol.data, e->symbol.n) || bar->bar_time_us % c->bar_us != 0)
-        return;
-    if (s == NULL)
-        s = fp_symbols_add(&c->symbols, e->partition, e->symbol, &c->params.l2);
-    if (s == NULL)
-        return; /* more symbols than max_symbols: those that came first are served, as before the
-                   restart */
-    struct l2_past_bar *place = l2_past_put(&s->past, bar->bar_time_us);
-    if (place == NULL)
-        return;
-    *place = *bar;
-    place->anchor_offset = -1;
-    note_birth(c, s, bar);
-    if (bar->bar_time_us > s->emitted_us)
-        s->emitted_us = bar->bar_time_us;
-}
-
-/* Where does the fold of this symbol begin? At the close of the bar before those that its open bar
- * depends on. */
-static void start_symbol(struct fp_core *c, struct fp_symbol *s)
-{
-    const int64_t open_us = s->emitted_us + c->bar_us;
-    const struct l2_past_bar *newest = l2_past_find(&s->past, s->emitted_us);
-    const struct l2_past_bar *checkpoint = checkpoint_of(c, s, open_us);
-
-    assert(newest != NULL);
-    if (is_past_ttl(c, open_us, &newest->resume)) {
-        s->retired = true; /* when its newest bar had closed */
-        s->skip_below = newest->source_offset;
-        s->last_offset = newest->source_offset - 1; /* its last record stands no later */
-        note_dependence(c, s);
-        return;
-    }
-    if (checkpoint ==
-        NULL) { /* a young symbol: its first snapshot is among those that are folded */
-        if (s->born_us != INT64_MIN)
-            s->skip_below = s->born_offset;
-        return;
-    }
-    l2_stream_resume(&s->stream, &c->params.l2, &checkpoint->resume,
-                     checkpoint->bar_time_us + c->bar_us);
-    s->skip_below = checkpoint->source_offset;
-}
-
-static void on_start(struct fp_core *c, const struct fp_event *e)
-{
-    struct partition *p = partition_of(c, e->partition);
-
-    *p = (struct partition){
-        .owned = true,
-        .restoring = true, /* until the next event: symbols without a record to fold have closes to
-                              catch up with */
-        .position = e->offset,
-        .committed = e->committed,
-        .bars_next = e->bars_next > p->bars_next ? e->bars_next : p->bars_next,
-        .asked_us = INT64_MIN,
-        .close_at = INT64_MAX,
-        .record_us = INT64_MIN,
-    };
-    for (uint32_t i = 0; i < c->symbols.high; i++) {
-        struct fp_symbol *s = &c->symbols.symbols[i];
-        if (s->name_n > 0 && s->partition == e->partition)
-            start_symbol(c, s);
-    }
-}
-
-static void on_stop(struct fp_core *c, const struct fp_event *e)
-{
-    for (uint32_t i = 0; i < c->symbols.high; i++) {
-        struct fp_symbol *s = &c->symbols.symbols[i];
-        if (s->name_n > 0 && s->partition == e->partition)
-            fp_symbols_remove(&c->symbols, s);
-    }
-    *partition_of(c, e->partition) = (struct partition){.owned = false};
-}
-
-/* Every record below the committed offset was folded: what remains emitted but open was closed by
- * the clock. */
-static void finish_restoring(struct fp_core *c, int32_t partition, struct fp_update *u)
-{
-    struct partition *p = partition_of(c, partition);
-
-    if (!p->owned || !p->restoring || p->position < p->committed)
-        return;
-    p->restoring = false;
-    for (uint32_t i = 0; i < c->symbols.high; i++) {
-        struct fp_symbol *s = &c->symbols.symbols[i];
-        if (s->name_n == 0 || s->partition != partition)
-            continue;
-        s->skip_below = INT64_MIN;
-        close_as_recorded(c, s, p->position, u);
-        note_dependence(c, s);
     }
 }
 
@@ -585,15 +206,15 @@ static bool is_idle_past_bar(const struct fp_core *c, const struct fp_symbol *s,
 static bool work_clock(struct fp_core *c, struct fp_update *u)
 {
     const int32_t partition = c->work.event->partition;
-    struct partition *p = partition_of(c, partition);
+    struct fp_partition *p = fp_partition(c, partition);
 
     for (; c->work.at < c->symbols.high; c->work.at++) {
         struct fp_symbol *s = &c->symbols.symbols[c->work.at];
         while (s->name_n > 0 && s->partition == partition && is_idle_past_bar(c, s, p->asked_us)) {
-            if (!room_for_a_bar(c, u))
+            if (!fp_room_for_a_bar(c, u))
                 return false;
-            close_bar(c, s, true, p->position, u);
-            (void)retire_past_ttl(c, s, u);
+            fp_close_bar(c, s, true, p->position, u);
+            (void)fp_retire_past_ttl(c, s, u);
         }
     }
     p->asked_us = INT64_MIN;
@@ -603,7 +224,7 @@ static bool work_clock(struct fp_core *c, struct fp_update *u)
 
 static void start_clock(struct fp_core *c, int32_t partition)
 {
-    const struct partition *p = partition_of(c, partition);
+    const struct fp_partition *p = fp_partition(c, partition);
 
     if (p->owned && !p->restoring && p->close_at <= p->position) {
         c->work.kind = WORK_CLOCK;
@@ -612,7 +233,7 @@ static void start_clock(struct fp_core *c, int32_t partition)
     }
 }
 
-static bool wants_to_ask(const struct partition *p)
+static bool wants_to_ask(const struct fp_partition *p)
 {
     return p->owned && !p->restoring && p->asked_us == INT64_MIN;
 }
@@ -667,20 +288,20 @@ static void on_tick(struct fp_core *c, const struct fp_event *e)
 static bool work_ask(struct fp_core *c, struct fp_update *u)
 {
     for (; c->work.at < c->params.partitions_n; c->work.at++) {
-        struct partition *p = &c->partitions[c->work.at];
+        struct fp_partition *p = &c->partitions[c->work.at];
         if (!c->wanted[c->work.at] || !wants_to_ask(p))
             continue;
         if (u->n == FP_ACTIONS_MAX)
             return false;
         p->asked_us = c->work.event->now_us;
-        act(u, FP_ASK_END, NULL)->partition = (int32_t)c->work.at;
+        fp_act(u, FP_ASK_END, NULL)->partition = (int32_t)c->work.at;
     }
     return true;
 }
 
 static enum fp_state state_of(const struct fp_core *c, const struct fp_symbol *s, int64_t now_us)
 {
-    const struct partition *p = &c->partitions[s->partition];
+    const struct fp_partition *p = &c->partitions[s->partition];
 
     if (p->restoring || (!p->at_end && p->record_us < now_us - c->params.catching_up_us))
         return FP_CATCHING_UP;
@@ -697,7 +318,7 @@ static bool work_heartbeat(struct fp_core *c, struct fp_update *u)
             continue;
         if (u->n == FP_ACTIONS_MAX)
             return false;
-        struct fp_action *a = act(u, FP_HEARTBEAT, s);
+        struct fp_action *a = fp_act(u, FP_HEARTBEAT, s);
         a->last_event_us = s->stream.last.last_event_us;
         a->state = state_of(c, s, c->work.event->now_us);
     }
@@ -714,7 +335,7 @@ static void on_delivered(struct fp_core *c, const struct fp_event *e)
 
     assert(place < c->symbols.max);
     struct fp_symbol *s = &c->symbols.symbols[place];
-    struct partition *p = partition_of(c, e->partition);
+    struct fp_partition *p = fp_partition(c, e->partition);
     if (e->offset >= p->bars_next)
         p->bars_next = e->offset + 1;
     if (s->name_n == 0 || s->partition != e->partition)
@@ -724,7 +345,7 @@ static void on_delivered(struct fp_core *c, const struct fp_event *e)
         bar->bars_offset = e->offset;
     if (bar_time_us + c->bar_us == s->born_us && e->offset >= s->born_bars_offset)
         s->born_bars_offset = e->offset;
-    note_dependence(c, s);
+    fp_note_dependence(c, s);
 }
 
 static bool work_close(struct fp_core *c, struct fp_update *u)
@@ -732,10 +353,10 @@ static bool work_close(struct fp_core *c, struct fp_update *u)
     struct fp_symbol *s = c->work.symbol;
 
     while (s->stream.started && s->stream.bar_time_us <= c->work.event->bar_time_us) {
-        if (!room_for_a_bar(c, u))
+        if (!fp_room_for_a_bar(c, u))
             return false;
-        close_bar(c, s, true, c->work.event->offset, u);
-        (void)retire_past_ttl(c, s, u);
+        fp_close_bar(c, s, true, c->work.event->offset, u);
+        (void)fp_retire_past_ttl(c, s, u);
     }
     return true;
 }
@@ -754,20 +375,20 @@ static void on_close(struct fp_core *c, const struct fp_event *e)
 static void advance(struct fp_core *c, const struct fp_event *e, int64_t position,
                     struct fp_update *u)
 {
-    struct partition *p = partition_of(c, e->partition);
+    struct fp_partition *p = fp_partition(c, e->partition);
 
     if (position > p->position)
         p->position = position;
     if (!p->restoring && p->close_at > p->position)
         return; /* all but a few */
-    finish_restoring(c, e->partition, u);
+    fp_finish_restoring(c, e->partition, u);
     if (c->work.kind == WORK_NONE)
         start_clock(c, e->partition);
 }
 
 static void on_record(struct fp_core *c, const struct fp_event *e, struct fp_update *u)
 {
-    struct partition *p = partition_of(c, e->partition);
+    struct fp_partition *p = fp_partition(c, e->partition);
 
     assert(p->owned);
     /* everything below this record was folded, whatever offsets are missing between */
@@ -788,7 +409,7 @@ static void on_record(struct fp_core *c, const struct fp_event *e, struct fp_upd
 
 static void dispatch(struct fp_core *c, const struct fp_event *e, struct fp_update *u)
 {
-    struct partition *p = partition_of(c, e->partition);
+    struct fp_partition *p = fp_partition(c, e->partition);
 
     switch (e->kind) {
     case FP_SNAPSHOT:
@@ -814,13 +435,13 @@ static void dispatch(struct fp_core *c, const struct fp_event *e, struct fp_upda
         }
         break;
     case FP_PAST_BAR:
-        on_past_bar(c, e);
+        fp_on_past_bar(c, e);
         break;
     case FP_START:
-        on_start(c, e);
+        fp_on_start(c, e);
         break;
     case FP_STOP:
-        on_stop(c, e);
+        fp_on_stop(c, e);
         break;
     case FP_DELIVERED:
         on_delivered(c, e);
@@ -905,7 +526,7 @@ bool fp_core_is_restoring(const struct fp_core *c, int32_t partition)
 
 struct fp_position fp_core_position(const struct fp_core *c, int32_t partition)
 {
-    const struct partition *p = &c->partitions[partition];
+    const struct fp_partition *p = &c->partitions[partition];
     struct fp_position pos = {p->position, p->position, p->bars_next};
 
     for (uint32_t i = 0; i < c->symbols.high; i++) {

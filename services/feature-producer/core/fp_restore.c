@@ -1,0 +1,144 @@
+#include "fp_state.h"
+
+/* Applies the recorded clock closes that the log's position has passed: they were emitted already.
+ */
+void fp_close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t offset,
+                          struct fp_update *u)
+{
+    while (s->stream.started && s->stream.bar_time_us <= s->emitted_us) {
+        const struct l2_past_bar *bar = l2_past_find(&s->past, s->stream.bar_time_us);
+        if (bar == NULL || !bar->closed_by_clock || bar->source_offset > offset)
+            return;
+        fp_close_bar(c, s, true, bar->source_offset, u);
+        if (fp_retire_past_ttl(c, s, NULL))
+            return;
+    }
+}
+
+/*
+ * Restoring, a symbol begins where one of its bars closed. Records before that place are in bars
+ * that are done; the one that was the last then is taken up again for its book and link. Returns
+ * whether this record is to be judged as usual.
+ */
+bool fp_is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e)
+{
+    if (s->skip_below == INT64_MIN)
+        return true;
+    if (e->offset >= s->skip_below) {
+        s->skip_below = INT64_MIN;
+        return true;
+    }
+    const struct l2_resume *last = &s->stream.last;
+    const struct l2_snapshot *n = e->snapshot;
+
+    if (s->stream.started && n != NULL && n->epoch == last->epoch &&
+        n->sequence == last->sequence && n->event_time_us == last->last_event_us) {
+        l2_stream_seed(&s->stream, n);
+        s->last_offset = e->offset;
+        s->skip_below = INT64_MIN;
+    }
+    return false;
+}
+
+void fp_on_past_bar(struct fp_core *c, const struct fp_event *e)
+{
+    struct fp_partition *p = fp_partition(c, e->partition);
+    const struct l2_past_bar *bar = e->past_bar;
+    struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, e->symbol);
+
+    if (p->bars_next <= bar->bars_offset)
+        p->bars_next = bar->bars_offset + 1;
+    if (!l2_symbol_ok(e->symbol.data, e->symbol.n) || bar->bar_time_us % c->bar_us != 0)
+        return;
+    if (s == NULL)
+        s = fp_symbols_add(&c->symbols, e->partition, e->symbol, &c->params.l2);
+    if (s == NULL)
+        return; /* more symbols than max_symbols: those that came first are served, as before the
+                   restart */
+    struct l2_past_bar *place = l2_past_put(&s->past, bar->bar_time_us);
+    if (place == NULL)
+        return;
+    *place = *bar;
+    place->anchor_offset = -1;
+    fp_note_birth(c, s, bar);
+    if (bar->bar_time_us > s->emitted_us)
+        s->emitted_us = bar->bar_time_us;
+}
+
+/* Where does the fold of this symbol begin? At the close of the bar before those that its open bar
+ * depends on. */
+static void start_symbol(struct fp_core *c, struct fp_symbol *s)
+{
+    const int64_t open_us = s->emitted_us + c->bar_us;
+    const struct l2_past_bar *newest = l2_past_find(&s->past, s->emitted_us);
+    const struct l2_past_bar *checkpoint = fp_checkpoint(c, s, open_us);
+
+    assert(newest != NULL);
+    if (fp_is_past_ttl(c, open_us, &newest->resume)) {
+        s->retired = true; /* when its newest bar had closed */
+        s->skip_below = newest->source_offset;
+        s->last_offset = newest->source_offset - 1; /* its last record stands no later */
+        fp_note_dependence(c, s);
+        return;
+    }
+    if (checkpoint ==
+        NULL) { /* a young symbol: its first snapshot is among those that are folded */
+        if (s->born_us != INT64_MIN)
+            s->skip_below = s->born_offset;
+        return;
+    }
+    l2_stream_resume(&s->stream, &c->params.l2, &checkpoint->resume,
+                     checkpoint->bar_time_us + c->bar_us);
+    s->skip_below = checkpoint->source_offset;
+}
+
+void fp_on_start(struct fp_core *c, const struct fp_event *e)
+{
+    struct fp_partition *p = fp_partition(c, e->partition);
+
+    *p = (struct fp_partition){
+        .owned = true,
+        .restoring = true, /* until the next event: symbols without a record to fold have closes to
+                              catch up with */
+        .position = e->offset,
+        .committed = e->committed,
+        .bars_next = e->bars_next > p->bars_next ? e->bars_next : p->bars_next,
+        .asked_us = INT64_MIN,
+        .close_at = INT64_MAX,
+        .record_us = INT64_MIN,
+    };
+    for (uint32_t i = 0; i < c->symbols.high; i++) {
+        struct fp_symbol *s = &c->symbols.symbols[i];
+        if (s->name_n > 0 && s->partition == e->partition)
+            start_symbol(c, s);
+    }
+}
+
+void fp_on_stop(struct fp_core *c, const struct fp_event *e)
+{
+    for (uint32_t i = 0; i < c->symbols.high; i++) {
+        struct fp_symbol *s = &c->symbols.symbols[i];
+        if (s->name_n > 0 && s->partition == e->partition)
+            fp_symbols_remove(&c->symbols, s);
+    }
+    *fp_partition(c, e->partition) = (struct fp_partition){.owned = false};
+}
+
+/* Every record below the committed offset was folded: what remains emitted but open was closed by
+ * the clock. */
+void fp_finish_restoring(struct fp_core *c, int32_t partition, struct fp_update *u)
+{
+    struct fp_partition *p = fp_partition(c, partition);
+
+    if (!p->owned || !p->restoring || p->position < p->committed)
+        return;
+    p->restoring = false;
+    for (uint32_t i = 0; i < c->symbols.high; i++) {
+        struct fp_symbol *s = &c->symbols.symbols[i];
+        if (s->name_n == 0 || s->partition != partition)
+            continue;
+        s->skip_below = INT64_MIN;
+        fp_close_as_recorded(c, s, p->position, u);
+        fp_note_dependence(c, s);
+    }
+}

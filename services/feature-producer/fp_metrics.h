@@ -1,0 +1,28 @@
+/* fp_metrics.h: what the producer counts; the rows are in fp_metrics.c. */
+#ifndef FP_METRICS_H
+#define FP_METRICS_H
+
+#include "metrics/metrics.h"
+
+enum metric {
+    M_READ,
+    M_TAKEN,
+    M_DUPLICATES,
+    M_LATE,
+    M_GAPS,
+    M_DEAD_LETTERS,
+    M_BARS,
+    M_FEATURES,
+    M_RETIRED,
+    M_COMMITS,
+    M_HEARTBEATS_LOST,
+    M_SYMBOLS,
+    M_PARTITIONS,
+    M_EVENT_LAG,
+    M_BUFFER_FREE,
+    M_RESTORE_SECONDS,
+};
+
+extern const struct metric_row fp_metric_rows[];
+
+#endif
