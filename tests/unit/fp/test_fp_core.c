@@ -425,8 +425,9 @@ static void clock_close_needs_its_own_question(void **state)
     run_stop(&m.run);
 }
 
-/* No answer, no close, and no second question: the bus repeats it, and its time must stand, or a late
- * answer would be taken for one to a later question. Seen to fail with the question put again. */
+/* No answer, no close, and no second question: the bus repeats it, and its time must stand, or a
+ * late answer would be taken for one to a later question. Seen to fail with the question put again.
+ */
 static void clock_asks_once(void **state)
 {
     (void)state;
