@@ -277,10 +277,10 @@ def one_restart(p, bootstrap, group, topic, partitions):
 
 def resident_bytes(broker, folder, symbols, records):
     """The same number of records over more symbols, so that the client's own buffers are alike."""
-    prefix, minutes = f"memory-{symbols}.", 20
+    prefix, rate_hz = f"memory-{symbols}.", max(1, records // symbols // 1200)
     l2live.topics(broker.bootstrap, prefix, 1)
-    replay(broker.bootstrap, prefix, "--source", "synthetic", "--symbols", symbols, "--rate-hz",
-           records / symbols / minutes / 60, "--hours", minutes / 60, "--speed", "max")
+    replay(broker.bootstrap, prefix, "--source", "synthetic", "--symbols", symbols, "--rate-hz", rate_hz,
+           "--hours", records / symbols / rate_hz / 3600, "--speed", "max")
     settings = {"replica": f"memory-{symbols}", "kafka.queued.max.messages.kbytes": 1024}
     with l2live.Producer(folder, broker.bootstrap, prefix, settings) as p:
         l2live.wait_committed(broker.bootstrap, prefix + "feature-producer", prefix + "l2.snapshots", 1, 180)

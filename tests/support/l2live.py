@@ -162,8 +162,11 @@ def wait_committed(bootstrap, group, topic, partitions, seconds, still_alive=lam
     """Until the group has committed all that the topic holds."""
     goal, deadline = ends(bootstrap, topic, partitions), time.monotonic() + seconds
     while True:
-        now = committed(bootstrap, group, topic, partitions)
-        if all(now[p] >= goal[p] for p in goal if goal[p] > 0):
+        try:
+            now = committed(bootstrap, group, topic, partitions)
+        except confluent_kafka.KafkaException as error:  # a coordinator that is still loading: asked again
+            now = dict.fromkeys(goal, error)
+        if all(not isinstance(now[p], Exception) and now[p] >= goal[p] for p in goal if goal[p] > 0):
             return
         still_alive()
         if time.monotonic() > deadline:
