@@ -123,6 +123,10 @@ enum err_class bus_poll(struct bus *bus, int timeout_ms, struct bus_batch *ret_b
  * start). Nothing happens when it was taken away meanwhile: BUS_REVOKED is to come. */
 enum err_class bus_start(struct bus *bus, int32_t partition, int64_t offset,
                          struct err *err) MUST_CHECK;
+/* Stops handing out records of a started `partition` until bus_start (its caller waits for a schema
+ * registry, say): what of it stands behind this event in the batch at hand is the caller's to skip.
+ * Outputs that were sent for it stay and are committed. Nothing happens when it was taken away. */
+void bus_hold(struct bus *bus, int32_t partition);
 /* Asks for the end offset of `partition`, without waiting; the answer is a BUS_END_OFFSET event, or
  * never comes (the partition is taken away). One open question a partition: a second one is the
  * first. About fetch.wait.max.ms (50) behind an idle fetch. */
@@ -242,6 +246,70 @@ enum err_class bus_reader_next(struct bus_reader *reader, int timeout_ms,
                                const struct bus_reader_record **ret_record, bool *ret_end,
                                struct err *err) MUST_CHECK;
 void bus_reader_free(struct bus_reader *reader);
+
+/* ---- a consumer in a group, at least once: what it handed out is committed when it is told ----
+ */
+
+struct bus_consumer;
+
+#define BUS_CONSUMER_TOPICS_MAX 8
+
+struct bus_consumer_options {
+    const struct bus_setting *settings;
+    unsigned settings_n;
+    const char *group_id;
+    const char *group_instance_id;
+    const char *const *topics; /* their indices are bus_consumer_record.topic */
+    unsigned topics_n;
+    unsigned session_timeout_ms; /* 10,000 */
+    bus_log_fn log;
+    void *log_user;
+};
+
+struct bus_consumer_record {
+    unsigned topic;
+    struct bus_reader_record r;
+};
+
+/* Checks that the topics exist and joins the group: cooperative-sticky, read_committed, from the
+ * committed offset, else (first start, or out of range: logged) from the log's start. Errors as
+ * bus_new. */
+enum err_class bus_consumer_new(const struct bus_consumer_options *options,
+                                struct bus_consumer **ret_consumer, struct err *err) MUST_CHECK;
+/* Up to BUS_BATCH_MAX records, waiting at most timeout_ms for the first; valid until the next call.
+ * Serves rebalances: must be called at least every session, paused or not. ERR_FATAL as bus_poll.
+ */
+enum err_class bus_consumer_poll(struct bus_consumer *consumer, int timeout_ms,
+                                 const struct bus_consumer_record **ret_records, unsigned *ret_n,
+                                 struct err *err) MUST_CHECK;
+/* No more records until resumed (the sink is slow or away); polls go on. */
+void bus_consumer_pause(struct bus_consumer *consumer, bool paused);
+/*
+ * What was handed out up to now (bus_consumer_mark) can be committed once it is safe elsewhere:
+ * a mark is a number that rises; bus_consumer_commit(mark) hands the offsets as of that mark to
+ * Kafka, of the partitions that are still ours, without waiting. Marks are forgotten when
+ * committed; at most 16 are open.
+ */
+enum err_class bus_consumer_mark(struct bus_consumer *consumer, uint64_t *ret_mark,
+                                 struct err *err) MUST_CHECK;
+enum err_class bus_consumer_commit(struct bus_consumer *consumer, uint64_t mark,
+                                   struct err *err) MUST_CHECK;
+unsigned bus_consumer_owned(const struct bus_consumer *consumer); /* partitions */
+bool bus_consumer_connected(const struct bus_consumer *consumer);
+/* Waits for commits under way (at most 5 s), leaves static membership in place. NULL-safe. */
+void bus_consumer_free(struct bus_consumer *consumer);
+
+/* ---- settings and partitioners ---- */
+
+/* Would librdkafka take these, and are none of ours among them? ERR_REJECT names the key. No
+ * connection is made. */
+enum err_class bus_settings_check(const struct bus_setting *settings, unsigned settings_n,
+                                  struct err *err) MUST_CHECK;
+
+enum bus_partitioner { BUS_MURMUR2 /* Java clients */, BUS_CRC32 /* librdkafka's own default */ };
+/* The partition where a producer with this partitioner puts this key (not empty). */
+int32_t bus_partition_of(enum bus_partitioner partitioner, const void *key, size_t key_n,
+                         unsigned partitions_n);
 
 /* ---- administration ---- */
 

@@ -1,0 +1,59 @@
+/*
+ * connect.h: how a program reaches Kafka, PostgreSQL and the schema registry: the configuration's
+ * rows, written once, and what is made of them. Secrets come from files.
+ */
+#ifndef CONNECT_H
+#define CONNECT_H
+
+#include "base/err.h"
+#include "bus/bus.h"
+#include "config/config.h"
+
+/* ---- Kafka (connect_kafka.c) ---- */
+
+/* Rows for a program's table; each macro ends without a comma. */
+#define CONNECT_KAFKA_ROWS                                                                         \
+    {"sasl_password_file",                                                                         \
+     CONFIG_SECRET,                                                                                \
+     "",                                                                                           \
+     "",                                                                                           \
+     "",                                                                                           \
+     "file that holds the SCRAM password; never the password itself"},                             \
+        {"ssl_key_password_file",                                                                  \
+         CONFIG_SECRET,                                                                            \
+         "",                                                                                       \
+         "",                                                                                       \
+         "",                                                                                       \
+         "file that holds the password of the client's TLS key"},                                  \
+        {"kafka.",                                                                                 \
+         CONFIG_PREFIX,                                                                            \
+         "",                                                                                       \
+         "",                                                                                       \
+         "",                                                                                       \
+         "client settings, handed to librdkafka as they are: kafka.bootstrap.servers, "            \
+         "kafka.security.protocol, …"}
+
+#define CONNECT_SETTINGS_MAX 64
+
+/* Keys and values are borrowed from the configuration (and from the caller of connect_kafka_add).
+ */
+struct connect_kafka {
+    struct bus_setting v[CONNECT_SETTINGS_MAX];
+    unsigned n;
+};
+
+/*
+ * From the rows above. bootstrap: goes before kafka.bootstrap.servers (a command line's); NULL:
+ * none; default_bootstrap: when neither is set; NULL: then ERR_REJECT, with the remedy.
+ * In production (`L2_PROFILE=production`, where the program has that row) a plaintext
+ * security.protocol to anything but loopback, enable.ssl.certificate.verification=false and
+ * ssl.endpoint.identification.algorithm=none are ERR_REJECT. The whole is checked by librdkafka
+ * (bus_settings_check), so that --check-config refuses what a start would.
+ */
+enum err_class connect_kafka_load(const struct config *config, const char *bootstrap,
+                                  const char *default_bootstrap, struct connect_kafka *ret_kafka,
+                                  struct err *err) MUST_CHECK;
+/* One more; asserts that there is room. */
+void connect_kafka_add(struct connect_kafka *kafka, const char *key, const char *value);
+
+#endif
