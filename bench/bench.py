@@ -1,10 +1,12 @@
 """./run bench [PART…] [--quick]: the figures of the producer, as ratios within one run, into bench/results.json and docs/performance.md.
 
 Parts: rate (2 million snapshots against bare consumption), decode (one snapshot), latency (500 symbols, staggered and at once),
-restart (SIGKILL to the next commit), memory (50, 500 and 5,000 symbols). --quick shortens all of them; its figures are not kept.
+restart (SIGKILL to the next commit), memory (50, 500 and 5,000 symbols), flat (10 million records), cost (5 to 5,000 symbols in
+1, 2 and 4 partitions). --quick shortens all of them; its figures are not kept.
 """
 
 import argparse
+import functools
 import json
 import os
 import pathlib
@@ -21,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 import confluent_kafka  # noqa: E402
 import confluent_kafka.admin  # noqa: E402
 
+import bench_scale  # noqa: E402
 import l2kafka  # noqa: E402
 import l2live  # noqa: E402
 
@@ -110,13 +113,13 @@ def part_rate(broker, folder, quick):
                 statistics.median(b[1] for b in bare) * 1e9, cpu)]
 
 
-def reset_outputs(bootstrap, prefix):
+def reset_outputs(bootstrap, prefix, partitions=1):
     admin = confluent_kafka.admin.AdminClient(l2live.client(bootstrap))
     for future in admin.delete_topics([prefix + t for t in ("l2.bars", "l2.features", "l2.dlq")]).values():
         future.result()
     for _ in range(50):
         try:
-            l2live.topics(bootstrap, prefix, 1)
+            l2live.topics(bootstrap, prefix, partitions)
             return
         except RuntimeError:
             time.sleep(0.2)
@@ -301,7 +304,9 @@ def part_memory(broker, folder, quick):
 
 # ---- the table ----
 
-PARTS = {"rate": part_rate, "decode": part_decode, "latency": part_latency, "restart": part_restart, "memory": part_memory}
+PARTS = {"rate": part_rate, "decode": part_decode, "latency": part_latency, "restart": part_restart, "memory": part_memory,
+         "flat": functools.partial(bench_scale.part_flat, sys.modules[__name__]),
+         "cost": functools.partial(bench_scale.part_cost, sys.modules[__name__])}
 
 
 def machine():
