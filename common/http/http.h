@@ -1,4 +1,4 @@
-/* http.h: the only microhttpd.h (and, later, curl.h). The server half that probes and metrics need.
+/* http.h: the only microhttpd.h: the server that probes and metrics need. The client: http/client.h.
  */
 #ifndef HTTP_H
 #define HTTP_H

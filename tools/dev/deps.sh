@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# deps.sh [build] [kafka] [python] [test]: install what is missing; nothing named: all of it.
+# deps.sh [build] [kafka] [python] [test] [tsan]: install what is missing; nothing named: all of it.
 #   build    compiler, libraries and librdkafka         kafka   Java and the Kafka server's jars
+#   tsan     librdkafka once more, for ThreadSanitizer
 #   python   .deps/venv with the client libraries       test    clang, kcat and the linters
 # Idempotent: what is there is left alone. As root apt packages are installed; as a plain user the missing ones are named.
 set -euo pipefail
@@ -9,7 +10,7 @@ set -euo pipefail
 
 # g++ only because librdkafka's configure asks for one
 BUILD_PACKAGES=(gcc g++ make cmake ninja-build pkg-config python3 zlib1g-dev libssl-dev libzstd-dev libavro-dev
-    libjansson-dev libmicrohttpd-dev libcmocka-dev ca-certificates)
+    libjansson-dev libcurl4-openssl-dev libmicrohttpd-dev libcmocka-dev ca-certificates)
 TEST_PACKAGES=(clang-19 libclang-rt-19-dev kcat git shellcheck)
 
 have_package() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
@@ -23,8 +24,9 @@ packages_of() {
             jars_are_right || command -v mvn >/dev/null || echo maven
             ;;
         python) python_with_venv >/dev/null || printf '%s\n' python3 python3-venv ;;
+        tsan) printf '%s\n' "${TEST_PACKAGES[@]}" ;;
         test) packages_of python && printf '%s\n' "${TEST_PACKAGES[@]}" ;;
-        *) die 64 "deps: no such part: $1 (build, kafka, python, test)" ;;
+        *) die 64 "deps: no such part: $1 (build, kafka, python, test, tsan)" ;;
     esac
 }
 
@@ -108,11 +110,12 @@ requirements() {
 mkdir -p "$DEPS"
 exec 9>"$DEPS/lock"
 flock -w 900 9 || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
-[ $# -gt 0 ] || set -- build kafka python test
+[ $# -gt 0 ] || set -- build kafka python test tsan
 need_packages "$@"
 for part in "$@"; do
     case $part in
         build) "$ROOT/tools/dev/librdkafka.sh" ;;
+        tsan) "$ROOT/tools/dev/librdkafka.sh" tsan ;;
         kafka) deps_kafka ;;
         python) requirements requirements.txt ;;
         test) requirements requirements-test.txt ;;
