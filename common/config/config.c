@@ -359,6 +359,11 @@ void config_free(struct config *config)
     free(config);
 }
 
+bool config_has(const struct config *config, const char *name)
+{
+    return find_row(config, name) >= 0;
+}
+
 static const struct value *get(const struct config *config, const char *name, enum config_type type)
 {
     const int i = find_row(config, name);

@@ -60,6 +60,8 @@ enum err_class config_load(const struct config_row *rows, const char *file,
                            struct config **ret_config, struct err *err) MUST_CHECK;
 void config_free(struct config *config);
 
+/* True: the program's table has this row; for code that several programs share. */
+bool config_has(const struct config *config, const char *name);
 /* Asking for a name that is no row, or by another type, is our bug: asserts. Strings live as long
  * as the config. */
 uint64_t config_uint(const struct config *config, const char *name);

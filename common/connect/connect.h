@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "bus/bus.h"
 #include "config/config.h"
+#include "pgc/pgc.h"
 
 /* ---- Kafka (connect_kafka.c) ---- */
 
@@ -55,5 +56,46 @@ enum err_class connect_kafka_load(const struct config *config, const char *boots
                                   struct err *err) MUST_CHECK;
 /* One more; asserts that there is room. */
 void connect_kafka_add(struct connect_kafka *kafka, const char *key, const char *value);
+
+/* ---- PostgreSQL (connect_pg.c) ---- */
+
+#define CONNECT_PG_ROWS                                                                            \
+    {"pg_host", CONFIG_STRING,                                                                     \
+     "",        "",                                                                                \
+     "255",     "PostgreSQL's name or address, or its socket's folder; empty: libpq's default"},   \
+        {"pg_port", CONFIG_STRING, "5432", "1", "5", "PostgreSQL's port, 1 to 65535"},             \
+        {"pg_database", CONFIG_STRING, "l2flow", "1", "63", "the database"},                       \
+        {"pg_user", CONFIG_STRING, "",                                                             \
+         "",        "63",          "the role to log in as; empty: the system user's name"},        \
+        {"pg_password_file",                                                                       \
+         CONFIG_SECRET,                                                                            \
+         "",                                                                                       \
+         "",                                                                                       \
+         "",                                                                                       \
+         "file that holds the role's password; never the password itself"},                        \
+        {"pg_sslmode",                                                                             \
+         CONFIG_ENUM,                                                                              \
+         "verify-full",                                                                            \
+         "",                                                                                       \
+         "disable|allow|prefer|require|verify-ca|verify-full",                                     \
+         "TLS to PostgreSQL (a socket has none); production refuses less than verify-full"},       \
+        {"pg_sslrootcert",                                                                         \
+         CONFIG_STRING,                                                                            \
+         "",                                                                                       \
+         "",                                                                                       \
+         "",                                                                                       \
+         "file of the CA that signed PostgreSQL's certificate"},                                   \
+        {"pg_sslcert", CONFIG_STRING, "", "", "", "file of the client's TLS certificate"},         \
+        {"pg_sslkey", CONFIG_STRING, "", "", "", "file of its key, readable by its owner alone"}
+
+/*
+ * From the rows above, for pgc_open; all strings are borrowed from the configuration and from the
+ * caller. ERR_REJECT, with the remedy: a port that is none, a file that cannot be read, a
+ * certificate without its key, and in production (`L2_PROFILE=production`, where the program has
+ * that row) a pg_sslmode below verify-full, unless pg_host is a socket's folder. Connects to
+ * nothing.
+ */
+enum err_class connect_pg_load(const struct config *config, const char *application_name,
+                               struct pgc_options *ret_options, struct err *err) MUST_CHECK;
 
 #endif
