@@ -1,0 +1,57 @@
+/*
+ * ba_store.h: batches into the tables l2_snapshots and ohlcv. A row that is new is stored, one that
+ * is there already and equal is nothing, one that differs is refused: stored rows never change.
+ * Columns come from the records' descriptors, so that schema, table and code have one source. Used
+ * by one thread.
+ */
+#ifndef BA_STORE_H
+#define BA_STORE_H
+
+#include "codec/codec.h"
+#include "core/ba_batch.h"
+#include "pgc/pgc.h"
+
+#define BA_SCHEMA_VERSION 1 /* the least migration that has both tables */
+#define BA_EXAMPLES_MAX 8
+#define BA_RECORD_BYTES_MAX 8491 /* of either record; tied in ba_store.c */
+
+extern const char *const ba_table_names[]; /* by ba_table, ended by NULL */
+const struct codec_record *ba_table_record(enum ba_table table);
+
+struct ba_example {
+    enum ba_table table;
+    bool is_change; /* else PostgreSQL would not have it, and `why` says why */
+    char exchange[40], symbol[40], bar_time[40], schema_version[72]; /* as PostgreSQL prints them */
+    int32_t partition; /* not of a change: the row that differs may be of an earlier batch */
+    int64_t offset;
+    char why[256];
+};
+
+struct ba_result {
+    uint64_t fresh[BA_TABLES]; /* stored */
+    uint64_t same[BA_TABLES]; /* were there, equal but for provenance */
+    uint64_t changed[BA_TABLES]; /* would have changed a stored row: refused */
+    uint64_t rejected[BA_TABLES]; /* PostgreSQL would not have them */
+    struct ba_example examples[BA_EXAMPLES_MAX]; /* the first of the refused */
+    unsigned examples_n;
+};
+
+struct ba_store;
+
+/* Connects, asks for the schema, makes the staging tables. Errors as pgc_open and
+ * pgc_schema_require. The caller frees with ba_store_close (NULL-safe). */
+enum err_class ba_store_open(const struct pgc_options *options, struct ba_store **ret_store,
+                             struct err *err) MUST_CHECK;
+void ba_store_close(struct ba_store *store);
+bool ba_store_is_broken(const struct ba_store *store);
+
+/*
+ * Writes all rows and commits. In one transaction, unless PostgreSQL objects to a row: then by
+ * halves, until that row stands alone and is left out. RETRY, and REJECT (a right is missing, the
+ * table is gone): some of the batch may be stored; the same batch again stores the rest and says
+ * so.
+ */
+enum err_class ba_store_write(struct ba_store *store, const struct ba_batch *batch,
+                              struct ba_result *ret_result, struct err *err) MUST_CHECK;
+
+#endif
