@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DEADLINE_MS = 10000, ANSWER_BYTES = 1 << 20, RETRY_AFTER_S_MAX = 3600, POLL_MS_MAX = 1000 };
+enum { DEADLINE_MS = 10000, ANSWER_BYTES = 1 << 20, RETRY_AFTER_S_MAX = 3600, POLL_MS_MAX = 10000 };
 
 struct http_client {
     CURL *easy;
