@@ -305,6 +305,24 @@ enum err_class client_class(rd_kafka_resp_err_t code)
     }
 }
 
+bool client_ends_consumer(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__FATAL:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
+    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
+    case RD_KAFKA_RESP_ERR_INVALID_GROUP_ID:
+    case RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 enum err_class client_err(struct client *client, struct err *err, const char *what,
                           rd_kafka_resp_err_t code, const char *text)
 {

@@ -63,6 +63,8 @@ bool client_connected(const struct client *client);
 /* RETRY: time or the broker's return may help; REJECT: the request or a right is at fault; FATAL:
  * this handle is done. */
 enum err_class client_class(rd_kafka_resp_err_t code);
+/* An error among a group consumer's records that no waiting mends: it must be made anew. */
+bool client_ends_consumer(rd_kafka_resp_err_t code);
 /*
  * err from a code and text, "what: ADDRESS: text". When the broker is out of reach the last
  * connection error is told too; a refused login or certificate is ERR_REJECT then, not ERR_RETRY.

@@ -4,6 +4,7 @@
  * handled out of line.
  */
 #include "bus/loop.h"
+#include "bus/record.h"
 
 #include "clk/clk.h"
 
@@ -101,24 +102,14 @@ static enum err_class on_consumer_error(struct bus *bus, const rd_kafka_message_
     struct err failure;
     const char *text = rd_kafka_message_errstr(m);
 
-    switch (m->err) {
-    case RD_KAFKA_RESP_ERR__FATAL:
-    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
-    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
-    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
-    case RD_KAFKA_RESP_ERR_INVALID_GROUP_ID:
-    case RD_KAFKA_RESP_ERR_GROUP_MAX_SIZE_REACHED:
+    if (client_ends_consumer(m->err)) {
         (void)err_set(&failure, ERR_FATAL, "group %s: topic %s: %s: restart", bus->group_id,
                       bus->input_topic, text);
         return loop_fail(bus, &failure, err);
-    default:
-        client_log(&bus->client, LEVEL_ERROR, "kafka: group %s: topic %s: %s", bus->group_id,
-                   bus->input_topic, text);
-        return ERR_OK;
     }
+    client_log(&bus->client, LEVEL_ERROR, "kafka: group %s: topic %s: %s", bus->group_id,
+               bus->input_topic, text);
+    return ERR_OK;
 }
 
 /*
@@ -174,7 +165,6 @@ static enum err_class map(struct bus *bus, unsigned *ret_n, struct err *err)
 
     for (unsigned i = 0; i < bus->messages_n; i++) {
         const rd_kafka_message_t *m = bus->messages[i];
-        rd_kafka_timestamp_type_t type;
 
         if (UNLIKELY(is_error(m))) {
             const enum err_class e = on_consumer_error(bus, m, err);
@@ -195,13 +185,11 @@ static enum err_class map(struct bus *bus, unsigned *ret_n, struct err *err)
             continue;
         }
         p->next = m->offset + 1;
-        const int64_t timestamp_ms = rd_kafka_message_timestamp(m, &type);
-
         bus->events[n++] = (struct bus_event){
             .kind = BUS_RECORD,
             .partition = m->partition,
             .offset = m->offset,
-            .timestamp_us = timestamp_ms < 0 ? -1 : timestamp_ms * 1000,
+            .timestamp_us = record_timestamp_us(m),
             .key = m->key,
             .key_n = m->key_len,
             .value = m->payload,

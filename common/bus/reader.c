@@ -3,6 +3,7 @@
  * consumer API wants a group id even where it joins none, and asks for that group's coordinator.
  */
 #include "bus/admin.h"
+#include "bus/record.h"
 
 #include "clk/clk.h"
 
@@ -209,34 +210,6 @@ static void reached(struct bus_reader *r, struct reading *reading, int64_t next)
     }
 }
 
-static void take(struct bus_reader *r, const rd_kafka_message_t *m)
-{
-    rd_kafka_headers_t *headers;
-    rd_kafka_timestamp_type_t type;
-    const int64_t timestamp_ms = rd_kafka_message_timestamp(m, &type);
-    struct bus_reader_record *to = &r->record;
-
-    *to = (struct bus_reader_record){
-        .partition = m->partition,
-        .offset = m->offset,
-        .timestamp_us = timestamp_ms < 0 ? -1 : timestamp_ms * 1000,
-        .key = m->key,
-        .key_n = m->key_len,
-        .value = m->payload,
-        .value_n = m->len,
-    };
-    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return;
-    while (to->headers_n < BUS_HEADERS_MAX) {
-        struct bus_header *h = &to->headers[to->headers_n];
-
-        if (rd_kafka_header_get_all(headers, to->headers_n, &h->name, &h->value, &h->value_n) !=
-            RD_KAFKA_RESP_ERR_NO_ERROR)
-            break;
-        to->headers_n++;
-    }
-}
-
 static enum err_class on_reader_error(struct bus_reader *r, const rd_kafka_message_t *m,
                                       struct err *err)
 {
@@ -282,7 +255,7 @@ enum err_class bus_reader_next(struct bus_reader *r, int timeout_ms,
                 return e;
         } else if (reading != NULL && !reading->done &&
                    (!r->until_end || m->offset < reading->end)) {
-            take(r, m);
+            record_take(m, &r->record);
             *ret_record = &r->record;
             *ret_end = false;
             reached(r, reading, m->offset + 1);

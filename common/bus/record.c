@@ -1,0 +1,38 @@
+#include "bus/record.h"
+
+#define TIMESTAMP_US_MAX (INT64_MAX / 4) /* what others add to it does not overflow */
+
+int64_t record_timestamp_us(const rd_kafka_message_t *m)
+{
+    rd_kafka_timestamp_type_t type;
+    const int64_t ms = rd_kafka_message_timestamp(m, &type);
+
+    if (ms < 0)
+        return -1;
+    return ms > TIMESTAMP_US_MAX / 1000 ? TIMESTAMP_US_MAX : ms * 1000;
+}
+
+void record_take(const rd_kafka_message_t *m, struct bus_reader_record *to)
+{
+    rd_kafka_headers_t *headers;
+
+    *to = (struct bus_reader_record){
+        .partition = m->partition,
+        .offset = m->offset,
+        .timestamp_us = record_timestamp_us(m),
+        .key = m->key,
+        .key_n = m->key_len,
+        .value = m->payload,
+        .value_n = m->len,
+    };
+    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return;
+    while (to->headers_n < BUS_HEADERS_MAX) {
+        struct bus_header *h = &to->headers[to->headers_n];
+
+        if (rd_kafka_header_get_all(headers, to->headers_n, &h->name, &h->value, &h->value_n) !=
+            RD_KAFKA_RESP_ERR_NO_ERROR)
+            break;
+        to->headers_n++;
+    }
+}
