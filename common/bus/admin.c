@@ -15,14 +15,6 @@
 #define ADMIN_SETTLE_MS 50
 #define ALTER_SETTLE_US INT64_C(2000000)
 
-struct admin {
-    struct client *client;
-    rd_kafka_t *rk;
-    rd_kafka_queue_t *queue;
-    rd_kafka_AdminOptions_t *options;
-    int64_t deadline_us;
-};
-
 static int remaining_ms(const struct admin *a)
 {
     const int64_t left_ms = (a->deadline_us - clk_mono_us()) / 1000;
@@ -30,7 +22,7 @@ static int remaining_ms(const struct admin *a)
     return left_ms < ADMIN_REQUEST_MS_MIN ? ADMIN_REQUEST_MS_MIN : (int)left_ms;
 }
 
-static void admin_begin(struct admin *a, rd_kafka_admin_op_t operation)
+void admin_begin(struct admin *a, rd_kafka_admin_op_t operation)
 {
     char text[200];
 
@@ -40,7 +32,7 @@ static void admin_begin(struct admin *a, rd_kafka_admin_op_t operation)
 }
 
 /* Waits for the answer. NULL: an error, told in err. The caller destroys the event, after use. */
-static rd_kafka_event_t *admin_wait(struct admin *a, const char *what, struct err *err)
+rd_kafka_event_t *admin_wait(struct admin *a, const char *what, struct err *err)
 {
     /* librdkafka answers by the request's own time-out; the second on top is for its answer to
      * arrive. */
@@ -57,7 +49,7 @@ static rd_kafka_event_t *admin_wait(struct admin *a, const char *what, struct er
     return event;
 }
 
-static void admin_end(struct admin *a, rd_kafka_event_t *event)
+void admin_end(struct admin *a, rd_kafka_event_t *event)
 {
     if (event != NULL)
         rd_kafka_event_destroy(event);
@@ -260,9 +252,9 @@ enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *
 
 /* ---- calls with a handle of their own ---- */
 
-static enum err_class admin_open(struct admin *a, struct client *client,
-                                 const struct bus_setting *settings, unsigned settings_n,
-                                 int timeout_ms, struct err *err)
+enum err_class admin_open(struct admin *a, struct client *client,
+                          const struct bus_setting *settings, unsigned settings_n, int timeout_ms,
+                          struct err *err)
 {
     client_init(client, NULL, NULL);
     a->client = client;
@@ -275,7 +267,7 @@ static enum err_class admin_open(struct admin *a, struct client *client,
     return e;
 }
 
-static void admin_close(struct admin *a)
+void admin_close(struct admin *a)
 {
     rd_kafka_destroy(a->rk);
     client_free(a->client);

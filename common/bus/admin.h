@@ -1,8 +1,28 @@
-/* admin.h: topic descriptions through a handle that exists already. Private to common/bus. */
+/* admin.h: one admin request after another, through a handle of its own or one that exists already.
+ * Private to common/bus. */
 #ifndef BUS_ADMIN_H
 #define BUS_ADMIN_H
 
 #include "bus/client.h"
+
+struct admin {
+    struct client *client;
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue; /* of the request under way */
+    rd_kafka_AdminOptions_t *options; /* likewise */
+    int64_t deadline_us;
+};
+
+/* A handle of its own for the calls up to admin_close; on failure there is nothing to close. */
+enum err_class admin_open(struct admin *a, struct client *client,
+                          const struct bus_setting *settings, unsigned settings_n, int timeout_ms,
+                          struct err *err) MUST_CHECK;
+void admin_close(struct admin *a);
+/* Between them one request is put to a->queue with a->options. */
+void admin_begin(struct admin *a, rd_kafka_admin_op_t operation);
+/* The answer, which admin_end destroys; NULL: an error, told in err. */
+rd_kafka_event_t *admin_wait(struct admin *a, const char *what, struct err *err);
+void admin_end(struct admin *a, rd_kafka_event_t *event);
 
 /* As bus_topics_describe. */
 enum err_class admin_describe(struct client *client, rd_kafka_t *rk, struct bus_topic *topics,

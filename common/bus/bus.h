@@ -343,6 +343,62 @@ enum err_class bus_topics_delete(const struct bus_setting *settings, unsigned se
                                  const char *const *names, unsigned n, int timeout_ms,
                                  struct err *err) MUST_CHECK; /* tests and the demo's clean-up */
 
+/* ---- access control: who may do what (needs a superuser, or Alter and Describe on the cluster);
+ * numbers as in Kafka's protocol */
+
+enum bus_acl_resource {
+    BUS_ACL_TOPIC = 2,
+    BUS_ACL_GROUP = 3,
+    BUS_ACL_CLUSTER = 4,
+    BUS_ACL_TRANSACTIONAL_ID = 5,
+};
+
+enum bus_acl_operation {
+    BUS_ACL_ALL = 2,
+    BUS_ACL_READ = 3,
+    BUS_ACL_WRITE = 4,
+    BUS_ACL_CREATE = 5,
+    BUS_ACL_DELETE = 6,
+    BUS_ACL_ALTER = 7,
+    BUS_ACL_DESCRIBE = 8,
+    BUS_ACL_CLUSTER_ACTION = 9,
+    BUS_ACL_DESCRIBE_CONFIGS = 10,
+    BUS_ACL_ALTER_CONFIGS = 11,
+    BUS_ACL_IDEMPOTENT_WRITE = 12,
+};
+
+#define BUS_ACL_NAME_BYTES_MAX 512
+#define BUS_ACL_PRINCIPAL_BYTES_MAX 255
+#define BUS_ACL_HOST_BYTES_MAX 63
+#define BUS_ACLS_MAX 128 /* in one call */
+
+struct bus_acl {
+    enum bus_acl_resource resource;
+    enum bus_acl_operation operation;
+    bool is_prefixed; /* any name that begins with `name`; else that name alone */
+    bool is_denied; /* forbids, where the others allow */
+    char name[BUS_ACL_NAME_BYTES_MAX + 1];
+    char principal[BUS_ACL_PRINCIPAL_BYTES_MAX + 1]; /* "User:feature-producer" */
+    char host[BUS_ACL_HOST_BYTES_MAX + 1]; /* "*": any */
+};
+
+bool bus_acl_is_same(const struct bus_acl *a, const struct bus_acl *b);
+const char *bus_acl_resource_name(enum bus_acl_resource resource); /* "transactional-id" */
+const char *bus_acl_operation_name(enum bus_acl_operation operation); /* "DescribeConfigs" */
+
+/* The rows of one principal. ERR_REJECT: more than `max`, or one that does not fit the struct. */
+enum err_class bus_acls_describe(const struct bus_setting *settings, unsigned settings_n,
+                                 const char *principal, struct bus_acl *ret_acls, unsigned max,
+                                 unsigned *ret_n, int timeout_ms, struct err *err) MUST_CHECK;
+/* Rows that exist already stay. At most BUS_ACLS_MAX. Brokers learn of it a moment later. */
+enum err_class bus_acls_create(const struct bus_setting *settings, unsigned settings_n,
+                               const struct bus_acl *acls, unsigned n, int timeout_ms,
+                               struct err *err) MUST_CHECK;
+/* Rows that are not there are no error. */
+enum err_class bus_acls_delete(const struct bus_setting *settings, unsigned settings_n,
+                               const struct bus_acl *acls, unsigned n, int timeout_ms,
+                               struct err *err) MUST_CHECK;
+
 const char *bus_version(void); /* "librdkafka 2.14.2" */
 
 #endif

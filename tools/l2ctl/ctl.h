@@ -31,7 +31,8 @@ enum ctl_exit {
 };
 
 #define CTL_EXITS_HELP                                                                             \
-    "Exit codes: 0 done; 1 topics differ; 64 usage; 65 damaged file; 66 no such file; 69 no "      \
+    "Exit codes: 0 done; 1 topics or acls differ; 64 usage; 65 damaged file; 66 no such file; 69 " \
+    "no "                                                                                          \
     "broker answers; 70 internal; "                                                                \
     "74 output cannot be written; 78 configuration or an absent topic; 130 interrupted."
 
@@ -47,10 +48,12 @@ extern const struct ctl_command
     ctl_commands[]; /* ends with a row without a name; by order of --help */
 
 int ctl_topics_main(int argc, char **argv);
+int ctl_acls_main(int argc, char **argv);
 int ctl_tail_main(int argc, char **argv);
 int ctl_completion_main(int argc, char **argv);
-extern const struct argp ctl_topics_argp, ctl_tail_argp, ctl_completion_argp;
-extern const char *const ctl_topics_words[], *const ctl_tail_words[], *const ctl_completion_words[];
+extern const struct argp ctl_topics_argp, ctl_acls_argp, ctl_tail_argp, ctl_completion_argp;
+extern const char *const ctl_topics_words[],
+    *const ctl_acls_words[], *const ctl_tail_words[], *const ctl_completion_words[];
 
 /* "l2ctl: text" on stderr, one line; returns the exit code of the class (REJECT: CTL_CONFIG). */
 int ctl_fail(const struct err *err);

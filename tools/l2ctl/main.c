@@ -10,6 +10,8 @@
 const struct ctl_command ctl_commands[] = {
     {"topics", "plan, apply or check the topics' partitions and settings", &ctl_topics_argp,
      ctl_topics_words, ctl_topics_main},
+    {"acls", "plan, apply or check what each service's Kafka user may do", &ctl_acls_argp,
+     ctl_acls_words, ctl_acls_main},
     {"tail", "show the records of a topic or of an Avro file", &ctl_tail_argp, ctl_tail_words,
      ctl_tail_main},
     {"completion", "print the shell's completion script", &ctl_completion_argp,
