@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# librdkafka.sh: librdkafka 2.14.2, static, into .deps/librdkafka, from a tarball pinned by sha256. A minute, once.
+# librdkafka.sh [tsan]: librdkafka 2.14.2, static, into .deps/librdkafka, from a tarball pinned by sha256. A minute, once.
+# With tsan: the same, compiled for ThreadSanitizer, into .deps/librdkafka-tsan: without its locks and atomics in view,
+# ThreadSanitizer takes every record that librdkafka hands from thread to thread for a race.
 # Debian 12's own 2.0.2 fails SCRAM against Kafka 4 and has since fixed bugs in transactions. A newer one in the system
 # (pkg-config: rdkafka-static or rdkafka >= 2.14.2) is taken as it is.
 # Sources, in order: $L2FLOW_RDKAFKA_TARBALL, the cached tarball, Debian's source package of a newer suite, read
@@ -12,7 +14,11 @@ VERSION=2.14.2
 TARBALL=librdkafka_$VERSION.orig.tar.gz
 SHA256=4d53568c13717b167d12c7b2a0fe12aeb5d6bfe02de53df5b68f86d870a81b33
 SUITES=(forky sid trixie-backports)
-PREFIX=$DEPS/librdkafka
+case ${1:-} in
+    '') PREFIX=$DEPS/librdkafka ;;
+    tsan) PREFIX=$DEPS/librdkafka-tsan ;;
+    *) die 64 "librdkafka.sh: no such build: $1 (tsan, or nothing)" ;;
+esac
 WORK=$DEPS/librdkafka-build
 STAMP=$PREFIX/stamp
 WANT="$VERSION $SHA256 $PREFIX"
@@ -82,6 +88,9 @@ compile() {
     cd "$WORK/src"
     # configure asks git for a version: keep it from finding the checkout's
     export GIT_CEILING_DIRECTORIES=$WORK
+    if [ "$PREFIX" = "$DEPS/librdkafka-tsan" ]; then
+        export CC=clang-19 CXX=clang++-19 CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=thread" LDFLAGS=-fsanitize=thread
+    fi
     # --disable-c11threads: pthreads, which ThreadSanitizer understands. SCRAM needs no SASL library.
     quietly "$DEPS/log/librdkafka-configure.log" ./configure --prefix="$PREFIX" --no-download --no-cache \
         --enable-ssl --enable-zstd --enable-zlib --disable-lz4-ext --disable-gssapi --disable-curl \
@@ -112,12 +121,13 @@ int main(void)
 C
     local flags
     read -ra flags <<<"$(PKG_CONFIG_PATH=$PREFIX/lib/pkgconfig pkg-config --cflags --libs rdkafka-static)"
-    cc -o "$WORK/proof" "$WORK/proof.c" "${flags[@]}" && "$WORK/proof"
+    # shellcheck disable=SC2086 # LDFLAGS is a list
+    "${CC:-cc}" ${LDFLAGS:-} -o "$WORK/proof" "$WORK/proof.c" "${flags[@]}" && "$WORK/proof"
 }
 
 [ "$(cat "$STAMP" 2>/dev/null)" = "$WANT" ] && exit 0
 for module in rdkafka-static rdkafka; do
-    if pkg-config --exists "$module >= $VERSION"; then
+    if [ -z "${1:-}" ] && pkg-config --exists "$module >= $VERSION"; then
         say "librdkafka: the system's $module $(pkg-config --modversion "$module")"
         exit 0
     fi
