@@ -12,10 +12,11 @@
 #define COPY_COLUMNS_MAX 1600 /* PostgreSQL's */
 #define COPY_FIELD_BYTES_MAX (1 << 28)
 
-/* timestamptz: µs since 2000-01-01 UTC, within [4714-11-24 BC, 294277-01-01). */
+/* timestamptz: µs since 2000-01-01 UTC, from 4714-11-24 BC on; int64 ends 30 years before it does. */
 #define PG_EPOCH_US INT64_C(946684800000000)
 #define PG_TIME_MIN_US INT64_C(-211813488000000000)
 #define PG_TIME_END_US INT64_C(9223371331200000000)
+static_assert(INT64_MAX - PG_EPOCH_US < PG_TIME_END_US, "no time is too late");
 
 /* Hands the buffer to libpq and what libpq has to the socket, so that neither grows. */
 static void put_buffer(struct pgc *pgc)
@@ -147,7 +148,7 @@ void pgc_copy_time_us(struct pgc *pgc, int64_t unix_us)
 {
     struct pgc_copy *const c = &pgc->copy;
 
-    if (unix_us < PG_TIME_MIN_US + PG_EPOCH_US || unix_us - PG_EPOCH_US >= PG_TIME_END_US) {
+    if (unix_us < PG_TIME_MIN_US + PG_EPOCH_US) {
         if (c->class == ERR_OK)
             c->class = err_set(&c->err, ERR_REJECT,
                                "%s: COPY: a time is out of timestamptz's range", pgc->where);
