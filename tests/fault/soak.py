@@ -15,6 +15,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "fault")]
 import cycles  # noqa: E402
+import l2fleet  # noqa: E402
 import l2kafka  # noqa: E402
 
 CYCLES_A_RUN = 50
@@ -24,7 +25,7 @@ KINDS = ("lost", "doubled", "reordered", "changed")
 SIZES = ("bars", "features", "dead_letters")
 RECORD, PAGE = ROOT / "bench" / "soak.json", ROOT / "docs" / "reliability.md"
 MARKER = "<!-- figures -->\n"
-SENT_A_MARKET_HOUR = 2 * 5 * 3600 * cycles.SYMBOLS_PER_RECORDING  # two recordings, thinned to 5 snapshots a second
+SENT_A_MARKET_HOUR = 2 * 5 * 3600 * l2fleet.SYMBOLS_PER_RECORDING  # two recordings, thinned to 5 snapshots a second
 
 
 def commit():

@@ -81,9 +81,9 @@ def write_records(path, stem, rows):
 class Producer:
     """feature-producer as a child; ends with the with-block."""
 
-    def __init__(self, folder, bootstrap, prefix, settings=None, environment=None):
+    def __init__(self, folder, bootstrap, prefix, settings=None, environment=None, name="feature-producer"):
         self.folder, self.port = pathlib.Path(folder), l2kafka.free_port()
-        self.config, self.log = self.folder / "feature-producer.conf", self.folder / "feature-producer.log"
+        self.config, self.log = self.folder / f"{name}.conf", self.folder / f"{name}.log"
         values = {"exchange": "binance-usdm", "topic_prefix": prefix, "listen": f"127.0.0.1:{self.port}",
                   "kafka.bootstrap.servers": bootstrap, **(settings or {})}
         self.config.write_text("".join(f"{k} = {v}\n" for k, v in values.items()))
