@@ -34,6 +34,9 @@ const char *codec_status_name(enum codec_status status)
         [CODEC_FRAME_UNKNOWN] = "frame_unknown",
         [CODEC_FRAME_NO_REGISTRY] = "frame_no_registry",
         [CODEC_FRAME_SCHEMA] = "frame_schema",
+        [CODEC_UNRESOLVED] = "unresolved",
+        [CODEC_SCHEMA_PENDING] = "schema_pending",
+        [CODEC_SCHEMA_UNKNOWN] = "schema_unknown",
     };
 
     if ((unsigned)status >= CODEC_STATUS_COUNT)

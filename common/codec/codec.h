@@ -51,6 +51,9 @@ enum codec_status {
     CODEC_FRAME_UNKNOWN, /* neither 0xC3 0x01 nor 0x00 */
     CODEC_FRAME_NO_REGISTRY, /* Confluent framing, and no schema registry is configured */
     CODEC_FRAME_SCHEMA, /* a fingerprint other than the expected one */
+    CODEC_UNRESOLVED, /* another schema's value that ours has no place for (codec/resolve.h) */
+    CODEC_SCHEMA_PENDING, /* the writer's schema is being asked for (codec/reader.h) */
+    CODEC_SCHEMA_UNKNOWN, /* no such schema, or one that ours cannot be read from */
     CODEC_STATUS_COUNT,
 };
 

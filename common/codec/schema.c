@@ -13,7 +13,7 @@
 
 enum {
     DEPTH_MAX = 16,                 /* of nested types */
-    NAME_BYTES_MAX = 256,           /* of a name with its namespace */
+    NAME_BYTES_MAX = CODEC_NAME_BYTES_MAX,
     CANONICAL_BYTES_MAX = 128 << 10 /* names are spelled out: longer than the text at times */
 };
 
@@ -41,8 +41,7 @@ static void add(struct canonical *c, const char *format, ...)
         c->n += (size_t)n;
 }
 
-/* Letters, digits, underscores, and dots where allowed: nothing that JSON would have to escape. */
-static bool is_name(const char *name, const char *more)
+bool codec_name_ok(const char *name, const char *more)
 {
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
 
@@ -65,30 +64,32 @@ static bool is_primitive(const char *word)
     return false;
 }
 
-/* A name with its namespace into `full`; false, and c->wrong, when it is none. */
-static bool full_name(struct canonical *c, const char *name, const char *space,
-                      char full[NAME_BYTES_MAX])
+const char *codec_name_full(const char *name, const char *space, char full[CODEC_NAME_BYTES_MAX])
 {
-    if (!is_name(name, ".") || (space[0] != '\0' && !is_name(space, "."))) {
-        c->wrong = "a bad name";
-        return false;
-    }
+    if (!codec_name_ok(name, ".") || (space[0] != '\0' && !codec_name_ok(space, ".")))
+        return "a bad name";
     const bool plain = strchr(name, '.') != NULL || space[0] == '\0';
     const int n = plain ? snprintf(full, NAME_BYTES_MAX, "%s", name)
                         : snprintf(full, NAME_BYTES_MAX, "%s.%s", space, name);
-    if (n < 0 || n >= NAME_BYTES_MAX) {
-        c->wrong = "a name that is too long";
-        return false;
-    }
-    return true;
+    return n < 0 || n >= NAME_BYTES_MAX ? "a name that is too long" : NULL;
 }
 
-/* The namespace that a named type's full name gives to what is within. */
-static void space_of(const char *full, char space[NAME_BYTES_MAX])
+void codec_name_space(const char *full, char space[CODEC_NAME_BYTES_MAX])
 {
     const char *dot = strrchr(full, '.');
 
     (void)snprintf(space, NAME_BYTES_MAX, "%.*s", dot != NULL ? (int)(dot - full) : 0, full);
+}
+
+/* A name with its namespace into `full`; false, and c->wrong, when it is none. */
+static bool full_name(struct canonical *c, const char *name, const char *space,
+                      char full[NAME_BYTES_MAX])
+{
+    const char *wrong = codec_name_full(name, space, full);
+
+    if (wrong != NULL)
+        c->wrong = wrong;
+    return wrong == NULL;
 }
 
 static void add_type(struct canonical *c, const json_t *schema, const char *space, unsigned depth);
@@ -103,7 +104,7 @@ static void add_fields(struct canonical *c, const json_t *fields, const char *sp
     for (size_t i = 0; i < json_array_size(fields) && c->wrong == NULL; i++) {
         const json_t *field = json_array_get(fields, i);
         const char *name = json_string_value(json_object_get(field, "name"));
-        if (!is_name(name, "")) {
+        if (!codec_name_ok(name, "")) {
             c->wrong = "a field with a bad name";
             return;
         }
@@ -123,7 +124,7 @@ static void add_symbols(struct canonical *c, const json_t *symbols)
     add(c, ",\"symbols\":[");
     for (size_t i = 0; i < json_array_size(symbols) && c->wrong == NULL; i++) {
         const char *symbol = json_string_value(json_array_get(symbols, i));
-        if (is_name(symbol, ""))
+        if (codec_name_ok(symbol, ""))
             add(c, "%s\"%s\"", i > 0 ? "," : "", symbol);
         else
             c->wrong = "an enum with a bad symbol";
@@ -141,7 +142,7 @@ static void add_named(struct canonical *c, const json_t *schema, const char *wor
 
     if (!full_name(c, json_string_value(json_object_get(schema, "name")), space, full))
         return;
-    space_of(full, inner);
+    codec_name_space(full, inner);
     add(c, "{\"name\":\"%s\",\"type\":\"%s\"", full, word);
     if (strcmp(word, "record") == 0)
         add_fields(c, json_object_get(schema, "fields"), inner, depth);
@@ -325,4 +326,20 @@ enum err_class codec_schema_match(const char *name, const char *json, size_t jso
     free(ours.text);
     json_decref(schema);
     return e;
+}
+
+bool codec_schema_same(const json_t *a, const json_t *b)
+{
+    struct canonical x = {.text = malloc(CANONICAL_BYTES_MAX)};
+    struct canonical y = {.text = malloc(CANONICAL_BYTES_MAX)};
+    bool same = false;
+
+    if (x.text != NULL && y.text != NULL) {
+        canonicalise(&x, a, "");
+        canonicalise(&y, b, "");
+        same = x.wrong == NULL && y.wrong == NULL && strcmp(x.text, y.text) == 0;
+    }
+    free(x.text);
+    free(y.text);
+    return same;
 }
