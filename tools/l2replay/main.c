@@ -143,6 +143,8 @@ static void open_synthetic(struct replay *r)
         .depth = a->depth,
         .start_us = a->start_us,
         .span_us = a->span_us == 0 && a->records == 0 ? HOUR_US : a->span_us});
+    if (a->feed.phases_n > 0 || a->feed.restart != REP_FEED_STEADY)
+        r->source = rep_feed(r->source, &a->feed, r->symbols_n);
 }
 
 /* Opens the recordings; reads them to their end when they are to be looped. */
@@ -188,6 +190,8 @@ static int open_sink(struct replay *r)
                                                  .snapshots_path = a->output,
                                                  .candles_path = a->candles,
                                                  .has_topics = a->has_topics,
+                                                 .has_invalid = a->invalid.kinds_n > 0,
+                                                 .seed = a->seed,
                                                  .prefix = r->prefix,
                                                  .settings = r->settings,
                                                  .settings_n = r->settings_n},
@@ -239,6 +243,7 @@ static int play(struct replay *r)
                           .sink = r->sink,
                           .tally = &r->tally,
                           .snapshots_max = a->records,
+                          .invalid = &a->invalid,
                           .bar_us = a->bar_us,
                           .symbols_n = r->symbols_n};
 

@@ -47,6 +47,12 @@ enum long_key {
     KEY_RATE_HZ,
     KEY_HOURS,
     KEY_START,
+    KEY_CADENCE,
+    KEY_RESTART,
+    KEY_INVALID,
+    KEY_INVALID_EVERY,
+    KEY_INVALID_BURST,
+    KEY_LIST_INVALID,
 };
 
 static const struct argp_option options[] = {
@@ -100,6 +106,26 @@ static const struct argp_option options[] = {
     {"hours", KEY_HOURS, "H", 0, "how long (1)", 4},
     {"start", KEY_START, "TIME", 0, "first second: 2024-01-01T00:00:00Z (default) or Unix seconds",
      4},
+    {"cadence", KEY_CADENCE, "R:S[,R:S...]", 0,
+     "the feed's pace changes: at most R snapshots a second and symbol for S seconds, and so on, "
+     "in "
+     "a circle; R = 0: a stall",
+     4},
+    {"restart", KEY_RESTART, "epoch:S|adopt:S", 0,
+     "every S seconds each symbol's stream begins anew: with a higher epoch; or with a lower one "
+     "and "
+     "times 30 s behind, which a consumer drops as late until it adopts it",
+     4},
+
+    {NULL, 0, NULL, 0, "What nobody may take (for tests and rehearsals):", 5},
+    {"invalid", KEY_INVALID, "KIND[,KIND...]", 0,
+     "between the good records send invalid ones, their kinds in turn: names, dead, dropped, all; "
+     "-NAME takes one out. To a file only those that it can hold",
+     5},
+    {"invalid-every", KEY_INVALID_EVERY, "N", 0, "after every Nth snapshot (1)", 5},
+    {"invalid-burst", KEY_INVALID_BURST, "M", 0, "M of them in a row (1)", 5},
+    {"list-invalid", KEY_LIST_INVALID, NULL, 0, "print the kinds and their dead letters' reasons",
+     5},
     {0},
 };
 
@@ -112,7 +138,9 @@ static const char doc[] =
     "      --output both.avro --candles candles.avro --bar-seconds 60\n"
     "  l2replay --input day1.gz day2.gz --symbol BTCUSDT --describe\n"
     "  l2replay --input a.gz --symbol BTCUSDT --topic --speed 10 --loop-hours 8\n"
-    "  l2replay --source synthetic --symbols 50 --hours 24 --output made_up.avro\n\n"
+    "  l2replay --source synthetic --symbols 50 --hours 24 --output made_up.avro\n"
+    "  l2replay --source synthetic --topic --invalid dead,-too_large --invalid-every 10 \\\n"
+    "      --cadence 10:60,2:60,0:10 --restart epoch:600\n\n"
     "A recording is what its websocket sent, one message a line: '<receive time in ns> <JSON>', "
     "with one REST answer of /depth among the first. From the depth messages the book is rebuilt "
     "by the exchange's sequence rules; each one then makes a snapshot. Where the sequence breaks, "
@@ -360,6 +388,60 @@ static error_t parse_how(int key, const char *arg, const struct argp_state *stat
     }
 }
 
+static error_t parse_faults(int key, const char *arg, const struct argp_state *state,
+                            struct rep_args *a)
+{
+    struct err err;
+
+    switch (key) {
+    case KEY_CADENCE:
+        if (rep_feed_parse_cadence(arg, &a->feed, &err) != ERR_OK)
+            refuse(state, "--cadence %s", err.text);
+        return 0;
+    case KEY_RESTART:
+        if (rep_feed_parse_restart(arg, &a->feed, &err) != ERR_OK)
+            refuse(state, "--restart %s", err.text);
+        return 0;
+    case KEY_INVALID:
+        if (rep_invalid_parse(arg, &a->invalid, &err) != ERR_OK)
+            refuse(state, "--invalid %s", err.text);
+        return 0;
+    case KEY_INVALID_EVERY:
+        a->invalid.every = whole(state, "--invalid-every", arg, 1, UINT64_C(1) << 40);
+        return 0;
+    case KEY_INVALID_BURST:
+        a->invalid.burst = whole(state, "--invalid-burst", arg, 1, UINT64_C(1) << 40);
+        return 0;
+    case KEY_LIST_INVALID:
+        rep_invalid_list(stdout);
+        exit(fflush(stdout) == 0 ? REP_OK : REP_IO);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* A file holds values alone: kinds whose fault is elsewhere are left out where a group named them.
+ */
+static void check_invalid(const struct argp_state *state, struct rep_args *a)
+{
+    struct rep_invalid_plan *const plan = &a->invalid;
+    unsigned n = 0;
+
+    if (plan->kinds_n == 0 && (plan->every != 0 || plan->burst != 0))
+        refuse(state, "--invalid-every and --invalid-burst need --invalid");
+    plan->every = plan->every == 0 ? 1 : plan->every;
+    plan->burst = plan->burst == 0 ? 1 : plan->burst;
+    if (plan->kinds_n == 0 || a->output == NULL)
+        return;
+    for (unsigned i = 0; i < plan->kinds_n; i++) {
+        if (rep_invalid_infos[plan->kinds[i]].is_value)
+            plan->kinds[n++] = plan->kinds[i];
+    }
+    if (n == 0)
+        refuse(state, "--invalid: a file can hold none of these kinds: --list-invalid, or --topic");
+    plan->kinds_n = n;
+}
+
 static void check_recordings(const struct argp_state *state, const struct rep_args *a)
 {
     if (a->recordings_n == 0)
@@ -378,6 +460,8 @@ static void check_recordings(const struct argp_state *state, const struct rep_ar
     }
     if (a->span_us != 0)
         refuse(state, "--hours is for --source synthetic; a recording has --loop-hours");
+    if (a->feed.phases_n > 0 || a->feed.restart != REP_FEED_STEADY)
+        refuse(state, "--cadence and --restart are for --source synthetic");
     if (a->stagger_us != 0 && a->symbols == 0)
         refuse(state, "--stagger-seconds needs --symbols");
 }
@@ -397,8 +481,9 @@ static void check_synthetic(const struct argp_state *state, const struct rep_arg
         refuse(state, "--depth 1: a made-up book has at least 2 levels");
 }
 
-static void check(const struct argp_state *state, const struct rep_args *a)
+static void check(const struct argp_state *state, struct rep_args *a)
 {
+    check_invalid(state, a);
     if (a->source == REP_SYNTHETIC)
         check_synthetic(state, a);
     else
@@ -420,7 +505,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     }
     if (parse_what(key, arg, state, a) == 0 || parse_where(key, arg, a) == 0 ||
-        parse_how(key, arg, state, a) == 0)
+        parse_how(key, arg, state, a) == 0 || parse_faults(key, arg, state, a) == 0)
         return 0;
     return ARGP_ERR_UNKNOWN;
 }

@@ -2,6 +2,8 @@
 #ifndef REP_ARGS_H
 #define REP_ARGS_H
 
+#include "rep_feed.h"
+#include "rep_invalid.h"
 #include "rep_merge.h"
 
 #include <stdbool.h>
@@ -54,6 +56,8 @@ struct rep_args {
     uint64_t seed;
     unsigned rate_hz;
     int64_t span_us, start_us;
+    struct rep_feed_plan feed;
+    struct rep_invalid_plan invalid;
 };
 
 /* Ends the program with REP_USAGE, a line and a hint, when the line makes no sense. */

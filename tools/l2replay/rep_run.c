@@ -57,6 +57,28 @@ static double part_of(const struct rep_run *run)
     return run->source->progress != NULL ? run->source->progress(run->source->self) : -1;
 }
 
+/* Between good ones: a burst of the plan's kinds in turn. */
+static enum err_class send_invalid(struct rep_run *run, const struct rep_item *item, bool *ret_go,
+                                   struct err *err)
+{
+    const struct rep_invalid_plan *const plan = run->invalid;
+    enum err_class e = ERR_OK;
+
+    if (plan->kinds_n == 0 || run->tally->snapshots % plan->every != 0)
+        return ERR_OK;
+    for (uint64_t i = 0; e == ERR_OK && *ret_go && i < plan->burst; i++) {
+        const enum rep_invalid kind = plan->kinds[run->invalid_sent++ % plan->kinds_n];
+        e = rep_pace_wait(&run->pace, item->due_us, run->sink, run->tally, run->part, ret_go, err);
+        if (e != ERR_OK || !*ret_go)
+            break;
+        e = rep_sink_invalid(run->sink, kind, err);
+        run->tally->invalid[kind] += e == ERR_OK;
+        if (e == ERR_OK && i % SERVE_EVERY == SERVE_EVERY - 1)
+            e = rep_sink_serve(run->sink, err);
+    }
+    return e;
+}
+
 static enum err_class send_snapshot(struct rep_run *run, struct waiting *w,
                                     const struct rep_item *item, bool *ret_go, struct err *err)
 {
@@ -73,8 +95,9 @@ static enum err_class send_snapshot(struct rep_run *run, struct waiting *w,
     if (e != ERR_OK)
         return e;
     rep_tally_snapshot(run->tally, item);
-    if (!is_time_to_look)
-        return ERR_OK;
+    e = send_invalid(run, item, ret_go, err);
+    if (e != ERR_OK || !is_time_to_look)
+        return e;
     rep_tally_show(run->tally, run->part);
     return rep_sink_serve(run->sink, err);
 }

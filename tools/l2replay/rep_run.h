@@ -10,6 +10,8 @@ struct rep_run {
     struct rep_tally *tally;
     struct rep_pace pace;
     uint64_t snapshots_max; /* 0: no limit */
+    const struct rep_invalid_plan *invalid; /* kinds_n 0: none */
+    uint64_t invalid_sent;                  /* zeroed: goes round the plan's kinds */
     int64_t bar_us;
     uint32_t symbols_n;
     double part; /* of the whole, as the bar shows it; -1: unknown */

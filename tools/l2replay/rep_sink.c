@@ -22,6 +22,9 @@ struct rep_sink {
     struct bus_producer *producer;
     struct topics_table topics;
     struct codec_l2_snapshot snapshot; /* 32 KiB: not for the stack */
+    struct codec_l2_snapshot *spoilt;  /* has_invalid: room for one, and … */
+    uint8_t *spoilt_bytes;             /* … for its bytes */
+    uint64_t random, invalids_n;
     uint8_t bytes[CODEC_FRAME_BYTES + CODEC_L2_SNAPSHOT_BYTES_MAX];
 };
 
@@ -77,6 +80,11 @@ enum err_class rep_sink_open(const struct rep_sink_options *options, struct rep_
     s->symbols = rep_alloc(options->symbols_n, sizeof *s->symbols);
     for (uint32_t i = 0; i < options->symbols_n; i++)
         s->symbols[i] = codec_str(options->symbols[i]);
+    if (options->has_invalid) {
+        s->spoilt = rep_alloc(1, sizeof *s->spoilt);
+        s->spoilt_bytes = rep_alloc(1, REP_INVALID_BYTES_MAX);
+    }
+    s->random = options->seed;
     enum err_class e = open_files(s, err);
     if (e == ERR_OK && options->has_topics)
         e = open_topics(s, err);
@@ -87,17 +95,11 @@ enum err_class rep_sink_open(const struct rep_sink_options *options, struct rep_
     return e;
 }
 
-static enum err_class send(struct rep_sink *s, enum topics_id topic, struct codec_str symbol,
-                           size_t bytes_n, struct err *err)
+static enum err_class send(struct rep_sink *s, enum topics_id topic,
+                           const struct bus_output *output, struct err *err)
 {
-    const struct bus_output output = {.partition = -1,
-                                      .key = symbol.data,
-                                      .key_n = symbol.n,
-                                      .value = s->bytes,
-                                      .value_n = bytes_n};
-
     for (;;) {
-        enum err_class e = bus_producer_send(s->producer, s->topics.names[topic], &output, err);
+        enum err_class e = bus_producer_send(s->producer, s->topics.names[topic], output, err);
         if (e != ERR_RETRY)
             return e;
         if (rep_stopping())
@@ -125,7 +127,9 @@ static enum err_class put(struct rep_sink *s, struct codec_file_writer *file, en
     if (status != CODEC_OK)
         return err_set(err, ERR_FATAL, "%s: cannot be encoded: %s", record->name,
                        codec_status_name(status));
-    return send(s, topic, symbol, n, err);
+    const struct bus_output output = {
+        .partition = -1, .key = symbol.data, .key_n = symbol.n, .value = s->bytes, .value_n = n};
+    return send(s, topic, &output, err);
 }
 
 enum err_class rep_sink_snapshot(struct rep_sink *s, const struct rep_item *item, struct err *err)
@@ -147,6 +151,39 @@ enum err_class rep_sink_snapshot(struct rep_sink *s, const struct rep_item *item
     v->has_flow = item->has_flow;
     v->flow = item->flow;
     return put(s, s->snapshots, TOPICS_SNAPSHOTS, &codec_l2_snapshot_record, v, v->symbol, err);
+}
+
+static enum err_class send_invalid(struct rep_sink *s, enum rep_invalid kind,
+                                   const struct rep_invalid_record *r, struct err *err)
+{
+    size_t n;
+    const enum codec_status status =
+        codec_l2_snapshot_frame(s->spoilt, s->spoilt_bytes, REP_INVALID_BYTES_MAX, &n);
+
+    if (status != CODEC_OK)
+        return err_set(err, ERR_FATAL, "an invalid record: cannot be encoded: %s",
+                       codec_status_name(status));
+    n = rep_invalid_bytes(kind, &s->random, s->spoilt_bytes, n);
+    const struct bus_output output = {.partition = -1,
+                                      .key = r->key.data,
+                                      .key_n = r->key.n,
+                                      .value = n == 0 ? NULL : s->spoilt_bytes,
+                                      .value_n = n,
+                                      .timestamp_ms = r->timestamp_ms};
+    return send(s, TOPICS_SNAPSHOTS, &output, err);
+}
+
+enum err_class rep_sink_invalid(struct rep_sink *s, enum rep_invalid kind, struct err *err)
+{
+    struct rep_invalid_record r = {.snapshot = s->spoilt};
+
+    if (s->snapshots == NULL && s->producer == NULL)
+        return ERR_OK;
+    *s->spoilt = s->snapshot;
+    rep_invalid_values(kind, s->invalids_n++, &s->random, &r);
+    if (s->snapshots != NULL)
+        return codec_file_put(s->snapshots, s->spoilt, err);
+    return send_invalid(s, kind, &r, err);
 }
 
 enum err_class rep_sink_candle(struct rep_sink *s, const struct rep_candle *c, struct err *err)
@@ -219,6 +256,8 @@ void rep_sink_close(struct rep_sink *s)
     codec_file_abandon(s->snapshots);
     codec_file_abandon(s->candles);
     bus_producer_free(s->producer);
+    free(s->spoilt);
+    free(s->spoilt_bytes);
     free(s->symbols);
     free(s);
 }

@@ -4,6 +4,7 @@
 
 #include "bus/bus.h"
 #include "rep_candle.h"
+#include "rep_invalid.h"
 #include "rep_item.h"
 
 #define REP_SINK_FLUSH_S 60
@@ -16,6 +17,8 @@ struct rep_sink_options {
     const char *snapshots_path; /* NULL: no file */
     const char *candles_path;   /* NULL: no file */
     bool has_topics;
+    bool has_invalid; /* rep_sink_invalid will be called */
+    uint64_t seed;    /* of what is drawn for it */
     const char *prefix;
     const struct bus_setting *settings;
     unsigned settings_n;
@@ -34,6 +37,12 @@ enum err_class rep_sink_open(const struct rep_sink_options *options, struct rep_
  * sent). */
 enum err_class rep_sink_snapshot(struct rep_sink *sink, const struct rep_item *item,
                                  struct err *err) MUST_CHECK;
+/*
+ * One record of that kind, made from the snapshot sent last. To a file only where its kind
+ * is_value. REJECT: wrong_partition, and the topic has only one.
+ */
+enum err_class rep_sink_invalid(struct rep_sink *sink, enum rep_invalid kind,
+                                struct err *err) MUST_CHECK;
 enum err_class rep_sink_candle(struct rep_sink *sink, const struct rep_candle *candle,
                                struct err *err) MUST_CHECK;
 /* Delivery reports: a record that was lost is an error here. Does not wait. */

@@ -1,4 +1,5 @@
 #include "rep_synth.h"
+#include "rep_draw.h"
 #include "rep_grow.h"
 
 #include <assert.h>
@@ -61,28 +62,15 @@ struct synth {
     struct codec_level out[2 * REP_DEPTH_MAX];
 };
 
-/*
- * splitmix64 (Steele, Lea, Flood 2014): one addition and a mix; any seed is a good one. No
- * expression holds two draws: their order would be the compiler's.
- */
-static uint64_t draw(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 /* 0 to n - 1 */
 static int64_t below(struct symbol *s, int64_t n)
 {
-    return (int64_t)(draw(&s->random) % (uint64_t)n);
+    return (int64_t)(rep_draw(&s->random) % (uint64_t)n);
 }
 
 static bool chance(struct symbol *s, uint32_t of_1024)
 {
-    return (draw(&s->random) & 1023) < of_1024;
+    return (rep_draw(&s->random) & 1023) < of_1024;
 }
 
 /* Small sizes are usual, large ones happen: 1 to 4 times a power of two. */

@@ -126,6 +126,21 @@ static void symbols_text(const struct rep_tally *t, FILE *out)
     }
 }
 
+static void invalid_text(const struct rep_tally *t, FILE *out)
+{
+    bool is_first = true;
+
+    for (unsigned i = 0; i < REP_INVALIDS; i++) {
+        if (t->invalid[i] == 0)
+            continue;
+        fprintf(out, "%s%s %" PRIu64, is_first ? "  invalid: " : ", ", rep_invalid_infos[i].name,
+                t->invalid[i]);
+        is_first = false;
+    }
+    if (!is_first)
+        fputc('\n', out);
+}
+
 void rep_tally_text(const struct rep_tally *t, const struct rep_tally_more *more, FILE *out)
 {
     fprintf(out,
@@ -140,6 +155,7 @@ void rep_tally_text(const struct rep_tally *t, const struct rep_tally_more *more
     if (more->is_over)
         fputs("  ended early: the rehearsal clock has reached its real start\n", out);
     symbols_text(t, out);
+    invalid_text(t, out);
     for (unsigned i = 0; i < more->streams_n; i++)
         stream_text(more->streams[i], out);
     if (more->late_trades > 0)
@@ -174,6 +190,18 @@ static json_t *symbol_json(const struct rep_tally_symbol *s)
     return o;
 }
 
+static json_t *invalid_json(const struct rep_tally *t)
+{
+    json_t *const o = json_object();
+
+    for (unsigned i = 0; i < REP_INVALIDS; i++) {
+        if (t->invalid[i] > 0)
+            json_object_set_new(o, rep_invalid_infos[i].name,
+                                json_integer((json_int_t)t->invalid[i]));
+    }
+    return o;
+}
+
 bool rep_tally_json(const struct rep_tally *t, const struct rep_tally_more *more, FILE *out)
 {
     char first[CLK_TEXT_BYTES], last[CLK_TEXT_BYTES];
@@ -199,6 +227,7 @@ bool rep_tally_json(const struct rep_tally *t, const struct rep_tally_more *more
                             json_string(clk_text(t->last_us, last, sizeof last)));
     }
     json_object_set_new(root, "symbols", symbols);
+    json_object_set_new(root, "invalid", invalid_json(t));
     json_object_set_new(root, "recordings", recordings);
     const bool ok =
         root != NULL && json_dumpf(root, out, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) == 0;

@@ -3,6 +3,7 @@
 #define REP_TALLY_H
 
 #include "rep_candle.h"
+#include "rep_invalid.h"
 #include "rep_item.h"
 #include "rep_stream.h"
 
@@ -18,6 +19,7 @@ struct rep_tally {
     uint32_t symbols_n;
     struct rep_tally_symbol *by_symbol;
     uint64_t snapshots, candles;
+    uint64_t invalid[REP_INVALIDS]; /* by kind */
     int64_t first_us, last_us; /* over all symbols; 0 before the first */
     int64_t started_us; /* monotonic */
     int64_t shown_us;   /* monotonic: when the bar was drawn last */
