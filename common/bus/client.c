@@ -208,6 +208,9 @@ enum err_class client_conf(struct client *client, const struct bus_setting *sett
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     enum err_class e = set_rows(conf, common_defaults, err);
 
+    for (const struct client_row *row = fixed; row != NULL && row->key != NULL; row++)
+        assert(settings_is_fixed(row->key));
+
     if (e == ERR_OK)
         e = set_rows(conf, defaults, err);
     if (e == ERR_OK)

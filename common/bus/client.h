@@ -75,4 +75,7 @@ enum err_class client_err(struct client *client, struct err *err, const char *wh
 enum err_class client_fatal(struct client *client, rd_kafka_t *rk, const char *what,
                             struct err *err);
 
+/* settings.c: stands in the list of all that some handle of ours fixes. */
+bool settings_is_fixed(const char *key);
+
 #endif
