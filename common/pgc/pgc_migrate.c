@@ -20,7 +20,8 @@
  * and be run again. The advisory lock falls under it too.
  */
 #define PREPARE_SQL                                                                                \
-    "SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '30s'; " LOCK_SQL "; "        \
+    "/* prepare to migrate */ SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = "    \
+    "'30s'; " LOCK_SQL "; "                                                                        \
     "CREATE SCHEMA IF NOT EXISTS l2flow; "                                                         \
     "CREATE TABLE IF NOT EXISTS l2flow.schema_migrations ("                                        \
     " version int PRIMARY KEY, name text NOT NULL, hash text NOT NULL,"                            \

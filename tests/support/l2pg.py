@@ -404,3 +404,97 @@ def pid_of(data):
     except (OSError, ValueError):
         return None
     return pid if str(data).encode() in command else None
+
+
+# ---- ./run up, down, status
+
+DATABASE = "l2flow"
+LOGINS = {"archiver": "l2flow_archiver", "reader": "l2flow_reader"}
+
+
+def is_made(directory):
+    return (pathlib.Path(directory) / "data" / "PG_VERSION").exists() or \
+        (pathlib.Path(directory) / "server" / "data" / "PG_VERSION").exists()
+
+
+def port_of(directory):
+    try:
+        return int((pathlib.Path(directory) / "port").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def up(directory, port, port_is_given, l2ctl):
+    """A server that stays: database l2flow, migrated, with a login role for each service; its settings in DIR/*.conf."""
+    directory = pathlib.Path(directory)
+    known = port_of(directory)
+    pg = Postgres(directory, port=known or port, keep=True, durable=True)
+    if not pg.running():
+        if port_is_given or known is None:
+            pg.port = port
+        if not l2kafka.port_is_free(pg.port):
+            if port_is_given:
+                raise PostgresError(f"port {port} on 127.0.0.1 is taken by another program: "
+                                    "choose one with L2FLOW_PG_PORT=N ./run up")
+            taken, pg.port = pg.port, l2kafka.free_port()
+            print(f"port {taken} is taken by another program: using {pg.port}", file=sys.stderr)
+        try:
+            pg.start()
+        except BaseException:
+            pg.kill()
+            raise
+        (directory / "port").write_text(f"{pg.port}\n")
+    if pg.psql(f"SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}'") == "0":
+        pg.database(DATABASE)
+    write_private(directory / "admin.conf", pg.settings_of(DATABASE))
+    done = subprocess.run([l2ctl, "db", "migrate", "--config", str(directory / "admin.conf")], text=True,
+                          capture_output=True, stdin=subprocess.DEVNULL, timeout=1200, check=False)
+    if done.returncode != 0:
+        raise PostgresError(f"{l2ctl} db migrate: {done.stderr.strip()}")
+    for name, group in LOGINS.items():
+        if pg.psql(f"SELECT count(*) FROM pg_roles WHERE rolname = '{name}'") == "0":
+            pg.login(name, group)
+        write_private(directory / f"{name}.conf", pg.settings_of(DATABASE, name))
+    print(f"{pg.host}:{pg.port}")
+
+
+def write_private(path, text):
+    path.write_text(text)
+    path.chmod(0o600)
+
+
+def status(directory):
+    if not is_made(directory) or port_of(directory) is None:
+        print("postgres: never started")  # by choice, with --no-postgres: no failure
+        return 0
+    pg = Postgres(directory, port=port_of(directory), keep=True, durable=True)
+    if not pg.running():
+        print("postgres: not running")
+        return 3
+    print(f"postgres: {'ready' if pg.is_ready() else 'NOT answering'} on {pg.host}:{pg.port}, database {DATABASE}, "
+          f"{'with' if pg.timescale else 'without'} TimescaleDB, pid {pg.pid}, data in {pg.data}, settings in {directory}/*.conf")
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description="start, stop or look at the PostgreSQL that lives in DIR")
+    parser.add_argument("--port", type=int, help="default 5433, another when that one is taken")
+    parser.add_argument("--l2ctl", default="l2ctl", help="the program that migrates the database, for up")
+    parser.add_argument("action", choices=["up", "down", "status"])
+    parser.add_argument("dir", type=pathlib.Path)
+    args = parser.parse_args()
+    try:
+        if args.action == "up":
+            up(args.dir, args.port or 5433, args.port is not None, args.l2ctl)
+        elif args.action == "status":
+            return status(args.dir)
+        elif is_made(args.dir):
+            Postgres(args.dir, keep=True, durable=True).stop()
+    except PostgresError as error:
+        print(f"postgres: {error}", file=sys.stderr)
+        return 69
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

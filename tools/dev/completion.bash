@@ -5,8 +5,9 @@ _l2flow_run() {
         case ${COMP_WORDS[1]} in
             demo) words="--keep --synthetic" ;;
             test) words="unit sim contract integration e2e fault fuzz tidy" ;;
+            up) words="--no-postgres" ;;
             build) words="release dev asan fuzz" ;;
-            deps) words="build kafka python test" ;;
+            deps) words="build kafka python postgres test" ;;
             fuzz) words="--seconds" ;;
             soak) words="--cycles" ;;
             completion) words="bash" ;;

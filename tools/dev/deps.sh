@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# deps.sh [build] [kafka] [python] [test] [tsan]: install what is missing; nothing named: all of it.
+# deps.sh [build] [kafka] [python] [postgres] [test] [tsan]: install what is missing; nothing named: all of it.
 #   build    compiler, libraries and librdkafka         kafka   Java and the Kafka server's jars
+#   postgres PostgreSQL 15 and, where it can be, TimescaleDB
 #   tsan     librdkafka once more, for ThreadSanitizer
 #   python   .deps/venv with the client libraries       test    clang, kcat and the linters
 # Idempotent: what is there is left alone. As root apt packages are installed; as a plain user the missing ones are named.
@@ -10,7 +11,7 @@ set -euo pipefail
 
 # g++ only because librdkafka's configure asks for one
 BUILD_PACKAGES=(gcc g++ make cmake ninja-build pkg-config python3 zlib1g-dev libssl-dev libzstd-dev libavro-dev
-    libjansson-dev libcurl4-openssl-dev libmicrohttpd-dev libcmocka-dev ca-certificates)
+    libjansson-dev libcurl4-openssl-dev libmicrohttpd-dev libpq-dev libcmocka-dev ca-certificates)
 TEST_PACKAGES=(clang-19 libclang-rt-19-dev kcat git shellcheck)
 
 have_package() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
@@ -24,9 +25,10 @@ packages_of() {
             jars_are_right || command -v mvn >/dev/null || echo maven
             ;;
         python) python_with_venv >/dev/null || printf '%s\n' python3 python3-venv ;;
+        postgres) postgres_is_there || printf '%s\n' postgresql-15 postgresql-client-15 ;;
         tsan) printf '%s\n' "${TEST_PACKAGES[@]}" ;;
         test) packages_of python && printf '%s\n' "${TEST_PACKAGES[@]}" ;;
-        *) die 64 "deps: no such part: $1 (build, kafka, python, test, tsan)" ;;
+        *) die 64 "deps: no such part: $1 (build, kafka, python, postgres, test, tsan)" ;;
     esac
 }
 
@@ -77,6 +79,17 @@ python_with_venv() {
 
 java_is_right() { java -version 2>&1 | awk -F'[".]' '/version/ { right = $2 >= 17 } END { exit !right }'; }
 
+postgres_is_there() { [ -n "${L2FLOW_PG_BIN:-}" ] || compgen -G '/usr/lib/postgresql/1[5-7]/bin/initdb' >/dev/null; }
+
+# No 'main' cluster of Debian's is wanted, and none started: it would take port 5432
+no_main_cluster() {
+    local conf=/etc/postgresql-common/createcluster.conf
+    [ "$(id -u)" != 0 ] || postgres_is_there || ! command -v dpkg-query >/dev/null || [ -e "$conf" ] || {
+        mkdir -p "${conf%/*}"
+        echo 'create_main_cluster = false' >"$conf"
+    }
+}
+
 KAFKA_LIB=$DEPS/kafka/lib
 KAFKA_SUMS=$ROOT/tools/dev/kafka/jars.sha256
 jars_are_right() { (cd "$KAFKA_LIB" 2>/dev/null && sha256sum --status -c "$KAFKA_SUMS" 2>/dev/null); }
@@ -110,13 +123,15 @@ requirements() {
 mkdir -p "$DEPS"
 exec 9>"$DEPS/lock"
 flock -w 900 9 || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
-[ $# -gt 0 ] || set -- build kafka python test tsan
+[ $# -gt 0 ] || set -- build kafka python postgres test tsan
+[[ " $* " != *" postgres "* ]] || no_main_cluster
 need_packages "$@"
 for part in "$@"; do
     case $part in
         build) "$ROOT/tools/dev/librdkafka.sh" ;;
         tsan) "$ROOT/tools/dev/librdkafka.sh" tsan ;;
         kafka) deps_kafka ;;
+        postgres) "$ROOT/tools/dev/timescale.sh" ;;
         python) requirements requirements.txt ;;
         test) requirements requirements-test.txt ;;
     esac

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "bus/bus.h"
 #include "config/config.h"
+#include "connect/connect.h"
 #include "topics/topics.h"
 
 #include <argp.h>
@@ -50,10 +51,13 @@ extern const struct ctl_command
 int ctl_topics_main(int argc, char **argv);
 int ctl_acls_main(int argc, char **argv);
 int ctl_tail_main(int argc, char **argv);
+int ctl_db_main(int argc, char **argv);
 int ctl_completion_main(int argc, char **argv);
 extern const struct argp ctl_topics_argp, ctl_acls_argp, ctl_tail_argp, ctl_completion_argp;
+extern const struct argp ctl_db_argp;
 extern const char *const ctl_topics_words[],
     *const ctl_acls_words[], *const ctl_tail_words[], *const ctl_completion_words[];
+extern const char *const ctl_db_words[];
 
 /* "l2ctl: text" on stderr, one line; returns the exit code of the class (REJECT: CTL_CONFIG). */
 int ctl_fail(const struct err *err);
@@ -68,14 +72,11 @@ struct ctl_cluster_options {
 /* A child parser whose input is a struct ctl_cluster_options. */
 extern const struct argp ctl_cluster_argp;
 
-#define CTL_SETTINGS_MAX (CONFIG_PAIRS_MAX + 4)
 #define CTL_TIMEOUT_MS 10000
 
 struct ctl_cluster {
     struct config *config; /* settings and prefix borrow from it */
-    struct bus_setting settings[CTL_SETTINGS_MAX];
-    unsigned settings_n;
-    const char *bootstrap;
+    struct connect_kafka kafka;
     const char *prefix;
 };
 

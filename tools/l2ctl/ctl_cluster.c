@@ -1,5 +1,7 @@
 #include "ctl.h"
 
+#include "connect/connect.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,11 +12,8 @@
 
 static const struct config_row rows[] = {
     {"topic_prefix", CONFIG_STRING, "", "0", "64", "stands before every topic's name"},
-    {"kafka.", CONFIG_PREFIX, "", "", "",
-     "settings for librdkafka: kafka.bootstrap.servers, kafka.security.protocol, ..."},
-    {"sasl_password_file", CONFIG_SECRET, "", "", "", "file that holds the SASL password"},
-    {"ssl_key_password_file", CONFIG_SECRET, "", "", "",
-     "file that holds the password of the client's TLS key"},
+    CONNECT_KAFKA_ROWS,
+    CONNECT_PG_ROWS, /* l2ctl db's: one file serves all commands */
     {.name = NULL},
 };
 
@@ -55,32 +54,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 const struct argp ctl_cluster_argp = {.options = options, .parser = parse};
 
-static void add(struct ctl_cluster *c, const char *key, const char *value)
-{
-    if (value[0] != '\0' && c->settings_n < CTL_SETTINGS_MAX)
-        c->settings[c->settings_n++] = (struct bus_setting){.key = key, .value = value};
-}
-
 enum err_class ctl_cluster_open(const struct ctl_cluster_options *o,
                                 struct ctl_cluster *ret_cluster, struct err *err)
 {
-    struct ctl_cluster c = {.bootstrap = o->bootstrap};
-    const char *key, *value;
+    struct ctl_cluster c = {.config = NULL};
 
-    const enum err_class e = config_load(rows, o->config_file, &c.config, err);
-    if (e != ERR_OK)
+    enum err_class e = config_load(rows, o->config_file, &c.config, err);
+    if (e == ERR_OK)
+        e = connect_kafka_load(c.config, o->bootstrap, BOOTSTRAP_DEFAULT, &c.kafka, err);
+    if (e != ERR_OK) {
+        config_free(c.config);
         return e;
-    for (unsigned i = 0; config_pair(c.config, "kafka.", i, &key, &value); i++) {
-        if (strcmp(key, "bootstrap.servers") != 0)
-            add(&c, key, value);
-        else if (c.bootstrap == NULL)
-            c.bootstrap = value;
     }
-    if (c.bootstrap == NULL)
-        c.bootstrap = BOOTSTRAP_DEFAULT;
-    add(&c, "bootstrap.servers", c.bootstrap);
-    add(&c, "sasl.password", config_secret(c.config, "sasl_password_file"));
-    add(&c, "ssl.key.password", config_secret(c.config, "ssl_key_password_file"));
     c.prefix = o->prefix != NULL ? o->prefix : config_string(c.config, "topic_prefix");
     *ret_cluster = c;
     return ERR_OK;

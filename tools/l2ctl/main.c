@@ -14,6 +14,8 @@ const struct ctl_command ctl_commands[] = {
      ctl_acls_words, ctl_acls_main},
     {"tail", "show the records of a topic or of an Avro file", &ctl_tail_argp, ctl_tail_words,
      ctl_tail_main},
+    {"db", "migrate PostgreSQL's tables, or tell where they are", &ctl_db_argp, ctl_db_words,
+     ctl_db_main},
     {"completion", "print the shell's completion script", &ctl_completion_argp,
      ctl_completion_words, ctl_completion_main},
     {.name = NULL},
