@@ -72,13 +72,31 @@ enum codec_status codec_frame_put(uint64_t fingerprint, uint8_t *buf, size_t cap
     return CODEC_OK;
 }
 
-enum codec_status codec_frame_get(const uint8_t *buf, size_t n, uint64_t *ret_fingerprint,
-                                  const uint8_t **ret_body, size_t *ret_body_n)
+enum codec_status codec_frame_put_id(uint32_t id, uint8_t *buf, size_t cap)
+{
+    if (cap < CODEC_ID_FRAME_BYTES)
+        return CODEC_NO_SPACE;
+    buf[0] = 0x00;
+    for (unsigned i = 0; i < 4; i++)
+        buf[1 + i] = (uint8_t)(id >> (24 - 8 * i));
+    return CODEC_OK;
+}
+
+enum codec_status codec_head_get(const uint8_t *buf, size_t n, struct codec_head *ret)
 {
     if (n == 0)
         return CODEC_FRAME_SHORT;
-    if (buf[0] == 0x00)
-        return CODEC_FRAME_NO_REGISTRY;
+    if (buf[0] == 0x00) {
+        if (n < CODEC_ID_FRAME_BYTES)
+            return CODEC_FRAME_SHORT;
+        *ret = (struct codec_head){
+            .has_id = true,
+            .id = (uint32_t)buf[1] << 24 | (uint32_t)buf[2] << 16 | (uint32_t)buf[3] << 8 | buf[4],
+            .body = buf + CODEC_ID_FRAME_BYTES,
+            .body_n = n - CODEC_ID_FRAME_BYTES,
+        };
+        return CODEC_OK;
+    }
     if (buf[0] != 0xC3 || (n > 1 && buf[1] != 0x01))
         return CODEC_FRAME_UNKNOWN;
     if (n < CODEC_FRAME_BYTES)
@@ -87,9 +105,27 @@ enum codec_status codec_frame_get(const uint8_t *buf, size_t n, uint64_t *ret_fi
     uint64_t fingerprint = 0;
     for (unsigned i = 0; i < 8; i++)
         fingerprint |= (uint64_t)buf[2 + i] << (8 * i);
-    *ret_fingerprint = fingerprint;
-    *ret_body = buf + CODEC_FRAME_BYTES;
-    *ret_body_n = n - CODEC_FRAME_BYTES;
+    *ret = (struct codec_head){
+        .fingerprint = fingerprint,
+        .body = buf + CODEC_FRAME_BYTES,
+        .body_n = n - CODEC_FRAME_BYTES,
+    };
+    return CODEC_OK;
+}
+
+enum codec_status codec_frame_get(const uint8_t *buf, size_t n, uint64_t *ret_fingerprint,
+                                  const uint8_t **ret_body, size_t *ret_body_n)
+{
+    struct codec_head head;
+
+    if (n > 0 && buf[0] == 0x00)
+        return CODEC_FRAME_NO_REGISTRY;
+    const enum codec_status s = codec_head_get(buf, n, &head);
+    if (s != CODEC_OK)
+        return s;
+    *ret_fingerprint = head.fingerprint;
+    *ret_body = head.body;
+    *ret_body_n = head.body_n;
     return CODEC_OK;
 }
 
@@ -118,5 +154,20 @@ enum codec_status codec_frame(const struct codec_record *record, const void *v, 
         s = record->encode(v, buf + CODEC_FRAME_BYTES, cap - CODEC_FRAME_BYTES, &body_n);
     if (s == CODEC_OK)
         *ret_n = CODEC_FRAME_BYTES + body_n;
+    return s;
+}
+
+enum codec_status codec_frame_as(const struct codec_record *record, uint32_t id, const void *v,
+                                 uint8_t *buf, size_t cap, size_t *ret_n)
+{
+    size_t body_n;
+
+    if (id == 0)
+        return codec_frame(record, v, buf, cap, ret_n);
+    enum codec_status s = codec_frame_put_id(id, buf, cap);
+    if (s == CODEC_OK)
+        s = record->encode(v, buf + CODEC_ID_FRAME_BYTES, cap - CODEC_ID_FRAME_BYTES, &body_n);
+    if (s == CODEC_OK)
+        *ret_n = CODEC_ID_FRAME_BYTES + body_n;
     return s;
 }

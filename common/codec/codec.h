@@ -127,6 +127,21 @@ const struct codec_record *codec_record_by_name(const char *name); /* "L2Bar" or
 /* Writes the header. NO_SPACE when cap < CODEC_FRAME_BYTES. */
 enum codec_status codec_frame_put(uint64_t fingerprint, uint8_t *buf, size_t cap) MUST_CHECK;
 
+/* Confluent's framing: 0x00, the schema's id in a registry (big endian), the record. */
+#define CODEC_ID_FRAME_BYTES 5
+enum codec_status codec_frame_put_id(uint32_t id, uint8_t *buf, size_t cap) MUST_CHECK;
+
+/* A message taken apart: either framing, told by the first byte. */
+struct codec_head {
+    bool has_id; /* Confluent's */
+    uint32_t id;
+    uint64_t fingerprint;
+    const uint8_t *body; /* a view */
+    size_t body_n;
+};
+/* Untouched unless OK. */
+enum codec_status codec_head_get(const uint8_t *buf, size_t n, struct codec_head *ret) MUST_CHECK;
+
 /*
  * Splits a message into its fingerprint and its record's bytes (a view). Confluent's framing (0x00,
  * 4 bytes of schema id) is told apart and answered with FRAME_NO_REGISTRY. Outputs are untouched
@@ -141,5 +156,8 @@ enum codec_status codec_unframe(const struct codec_record *record, const uint8_t
                                 void *into) MUST_CHECK;
 enum codec_status codec_frame(const struct codec_record *record, const void *v, uint8_t *buf,
                               size_t cap, size_t *ret_n) MUST_CHECK;
+/* What a producer writes: with `id` in Confluent's framing, with 0 as a single object. */
+enum codec_status codec_frame_as(const struct codec_record *record, uint32_t id, const void *v,
+                                 uint8_t *buf, size_t cap, size_t *ret_n) MUST_CHECK;
 
 #endif

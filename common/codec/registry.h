@@ -30,12 +30,6 @@ enum err_class codec_registry_new(const struct http_client_options *http,
 /* Ends a look-up under way; plans that were handed out are gone with it. NULL-safe. */
 void codec_registry_free(struct codec_registry *registry);
 
-enum codec_found {
-    CODEC_FOUND,
-    CODEC_PENDING,
-    CODEC_UNKNOWN, /* no such id, not Avro, or a schema that the record cannot be read from */
-};
-
 /* From any thread; never waits for the network. FOUND: the plan lives as long as the registry. */
 enum codec_found codec_registry_find(struct codec_registry *registry, uint32_t id,
                                      const struct codec_record *reader,

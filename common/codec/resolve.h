@@ -52,4 +52,10 @@ enum codec_status codec_plan_transcode(const struct codec_plan *plan, const uint
 enum codec_status codec_plan_decode(const struct codec_plan *plan, const uint8_t *body, size_t n,
                                     uint8_t *scratch, size_t scratch_n, void *into) MUST_CHECK;
 
+enum codec_found {
+    CODEC_FOUND,
+    CODEC_PENDING,
+    CODEC_UNKNOWN, /* no such id, not Avro, or a schema that the record cannot be read from */
+};
+
 #endif

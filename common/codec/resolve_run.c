@@ -5,8 +5,9 @@
 
 #include "codec/wire.h"
 
-#define STEPS_PER_BYTE 16 /* a record within a record is walked once for each level of reordering  \
-                           */
+#define STEPS_PER_BYTE                                                                             \
+    16 /* a record within a record is walked once for each level of reordering                     \
+        */
 #define STEPS_SPARE 65536
 
 struct run {
