@@ -41,6 +41,7 @@
 struct connect_kafka {
     struct bus_setting v[CONNECT_SETTINGS_MAX];
     unsigned n;
+    const char *bootstrap; /* the addresses that it came to be, for messages */
 };
 
 /*

@@ -40,11 +40,7 @@ const struct config_row fp_config_rows[] = {
     {"symbol_ttl_seconds", CONFIG_UINT, "604800", "3600", "604800",
      "a symbol silent for longer is retired"},
     {"max_symbols", CONFIG_UINT, "8192", "1", "8192", "symbols past this number are dead letters"},
-    {"sasl_password_file", CONFIG_SECRET, "", "", "",
-     "file that holds the SCRAM password; never the password itself"},
-    {"kafka.", CONFIG_PREFIX, "", "", "",
-     "client settings, handed to librdkafka as they are: kafka.bootstrap.servers, "
-     "kafka.security.protocol, …"},
+    CONNECT_KAFKA_ROWS,
     {.name = NULL},
 };
 
@@ -102,28 +98,11 @@ enum err_class fp_params_load(const struct config *config, const struct clk *clk
 
 enum err_class fp_settings_load(const struct config *config, struct fp_settings *s, struct err *err)
 {
-    const char *password = config_secret(config, "sasl_password_file");
-    bool has_bootstrap = false;
-
-    s->n = 0;
-    for (unsigned i = 0;; i++) {
-        struct bus_setting *setting = &s->v[s->n];
-        if (!config_pair(config, "kafka.", i, &setting->key, &setting->value))
-            break;
-        has_bootstrap |=
-            strcmp(setting->key, "bootstrap.servers") == 0 && setting->value[0] != '\0';
-        if (++s->n == FP_SETTINGS_MAX - 2)
-            return err_set(err, ERR_REJECT, "kafka.*: more than %d settings", FP_SETTINGS_MAX - 3);
-    }
-    if (!has_bootstrap)
-        return err_set(err, ERR_REJECT,
-                       "kafka.bootstrap.servers: not set: give the brokers' addresses, as in "
-                       "kafka.bootstrap.servers = 127.0.0.1:9092");
+    if (connect_kafka_load(config, NULL, NULL, &s->kafka, err) != ERR_OK)
+        return err->class;
     (void)snprintf(s->dlq_bytes_max, sizeof s->dlq_bytes_max, "%d", TOPICS_DLQ_MESSAGE_BYTES_MAX);
     /* a dead letter is the rejected record and our headers, whatever the input let through */
-    s->v[s->n++] = (struct bus_setting){"message.max.bytes", s->dlq_bytes_max};
-    if (password[0] != '\0')
-        s->v[s->n++] = (struct bus_setting){"sasl.password", password};
+    connect_kafka_add(&s->kafka, "message.max.bytes", s->dlq_bytes_max);
     return ERR_OK;
 }
 

@@ -256,8 +256,8 @@ static enum err_class read_bars(struct service *s, int32_t partition, int64_t fr
     struct l2_past_bar bar;
     struct fp_event event;
     bool end = false;
-    enum err_class e = bus_reader_new(s->settings.v, s->settings.n, s->topics[TOPICS_BARS],
-                                      partition, from, true, &reader, err);
+    enum err_class e = bus_reader_new(s->settings.kafka.v, s->settings.kafka.n,
+                                      s->topics[TOPICS_BARS], partition, from, true, &reader, err);
 
     while (e == ERR_OK && !end && !svc_stopping(s->svc)) {
         svc_alive(s->svc);
@@ -490,7 +490,7 @@ static enum err_class check_topics(const struct service *s, struct err *err)
     const struct topics_options options = {.prefix = config_string(s->config, "topic_prefix"),
                                            .replication_factor = -1};
 
-    return topics_check(s->settings.v, s->settings.n, &options, topics_used,
+    return topics_check(s->settings.kafka.v, s->settings.kafka.n, &options, topics_used,
                         sizeof topics_used / sizeof topics_used[0], TOPICS_CHECK_MS, err);
 }
 
@@ -500,8 +500,8 @@ static enum err_class connect(struct service *s, struct err *err)
     for (int i = 0; i < OUTPUTS; i++)
         outputs[i] = s->topics[topics_used[i]];
     const struct bus_options options = {
-        .settings = s->settings.v,
-        .settings_n = s->settings.n,
+        .settings = s->settings.kafka.v,
+        .settings_n = s->settings.kafka.n,
         .group_id = s->group_id,
         .group_instance_id = config_string(s->config, "replica"),
         .transactional_id = s->transactional_id,
@@ -517,7 +517,8 @@ static enum err_class connect(struct service *s, struct err *err)
     if (check_topics(s, err) != ERR_OK || bus_new(&options, &s->bus, err) != ERR_OK)
         return err->class;
     s->params.partitions_n = bus_partitions(s->bus);
-    if (bus_producer_new(s->settings.v, s->settings.n, on_bus_log, NULL, &s->beats, err) != ERR_OK)
+    if (bus_producer_new(s->settings.kafka.v, s->settings.kafka.n, on_bus_log, NULL, &s->beats,
+                         err) != ERR_OK)
         return err->class;
     return fp_core_new(&s->params, &s->core, err);
 }

@@ -2,6 +2,7 @@
 #ifndef FP_SERVICE_H
 #define FP_SERVICE_H
 
+#include "connect/connect.h"
 #include "core/fp_core.h"
 #include "fp_wire.h"
 #include "svc/svc.h"
@@ -27,12 +28,9 @@ bool fp_is_offline(const void *options);
 /* What the rows' own bounds cannot say: cross-field rules, and what only a live service needs. */
 enum err_class fp_config_check(const struct config *config, struct err *err);
 
-#define FP_SETTINGS_MAX 64
-
 /* What is handed to librdkafka; keys and values are borrowed from the configuration. */
 struct fp_settings {
-    struct bus_setting v[FP_SETTINGS_MAX];
-    unsigned n;
+    struct connect_kafka kafka;
     char dlq_bytes_max[16];
 };
 

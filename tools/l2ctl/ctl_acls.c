@@ -140,7 +140,7 @@ static enum err_class look(const struct ctl_cluster *cluster, struct state *s, s
     unsigned found_n = 0;
 
     for (unsigned i = 0; i < s->services_n; i++) {
-        if (bus_acls_describe(cluster->settings, cluster->settings_n, s->wanted[i].principal, found,
+        if (bus_acls_describe(cluster->kafka.v, cluster->kafka.n, s->wanted[i].principal, found,
                               BUS_ACLS_MAX, &found_n, CTL_TIMEOUT_MS, err) != ERR_OK)
             return err->class;
         acls_compare(&s->wanted[i], found, found_n, &s->diffs[i]);
@@ -241,7 +241,7 @@ static void print_json(const struct acls_args *args, const struct state *s,
         }
     }
     json_t *const all =
-        json_pack("{s:s, s:s, s:b, s:o}", "bootstrap", cluster->bootstrap, "topic_prefix",
+        json_pack("{s:s, s:s, s:b, s:o}", "bootstrap", cluster->kafka.bootstrap, "topic_prefix",
                   cluster->prefix, "as_wanted", is_as_wanted(s), "acls", rows);
     assert(all != NULL);
     json_dumpf(all, stdout, JSON_INDENT(2));
@@ -290,10 +290,10 @@ static enum err_class change_one(const struct ctl_cluster *cluster, const struct
         else if (is_pruned)
             doomed[doomed_n++] = diffs->items[i].row;
     }
-    const enum err_class e = bus_acls_create(cluster->settings, cluster->settings_n, create,
-                                             create_n, CTL_TIMEOUT_MS, err);
+    const enum err_class e =
+        bus_acls_create(cluster->kafka.v, cluster->kafka.n, create, create_n, CTL_TIMEOUT_MS, err);
     return e != ERR_OK ? e
-                       : bus_acls_delete(cluster->settings, cluster->settings_n, doomed, doomed_n,
+                       : bus_acls_delete(cluster->kafka.v, cluster->kafka.n, doomed, doomed_n,
                                          CTL_TIMEOUT_MS, err);
 }
 

@@ -290,7 +290,7 @@ static int tail_topic(struct tail *t, const struct ctl_cluster *cluster, enum to
 
     snprintf(topic, sizeof topic, "%s%s", cluster->prefix, topics_name(id));
     t->view.is_dlq = id == TOPICS_DLQ;
-    if (bus_reader_new(cluster->settings, cluster->settings_n, topic, (int32_t)a->partition, from,
+    if (bus_reader_new(cluster->kafka.v, cluster->kafka.n, topic, (int32_t)a->partition, from,
                        !a->is_following, &reader, &err) != ERR_OK)
         return ctl_fail(&err);
     const int code = read_topic(t, reader, topic);

@@ -112,7 +112,7 @@ struct state {
 static enum err_class look(const struct ctl_cluster *cluster, struct state *s, struct err *err)
 {
     topics_blank(&s->wanted, &s->found);
-    const enum err_class e = bus_topics_describe(cluster->settings, cluster->settings_n,
+    const enum err_class e = bus_topics_describe(cluster->kafka.v, cluster->kafka.n,
                                                  s->found.topics, TOPICS_N, CTL_TIMEOUT_MS, err);
     if (e != ERR_OK)
         return e;
@@ -226,9 +226,10 @@ static void print_json(const struct state *s, const struct ctl_cluster *cluster)
 
     for (unsigned i = 0; i < TOPICS_N; i++)
         json_array_append_new(topics, topic_json(s, (enum topics_id)i));
-    json_t *const all = json_pack("{s:s, s:s, s:i, s:b, s:o}", "bootstrap", cluster->bootstrap,
-                                  "topic_prefix", cluster->prefix, "differences", (int)s->diffs.n,
-                                  "as_wanted", s->diffs.n == 0, "topics", topics);
+    json_t *const all =
+        json_pack("{s:s, s:s, s:i, s:b, s:o}", "bootstrap", cluster->kafka.bootstrap,
+                  "topic_prefix", cluster->prefix, "differences", (int)s->diffs.n, "as_wanted",
+                  s->diffs.n == 0, "topics", topics);
     assert(all != NULL);
     json_dumpf(all, stdout, JSON_INDENT(2));
     printf("\n");
@@ -308,10 +309,10 @@ static enum err_class change(const struct ctl_cluster *cluster, const struct sta
             alter[alter_n++] = differing(s, (enum topics_id)i);
     }
     if (create_n > 0)
-        e = bus_topics_create(cluster->settings, cluster->settings_n, create, create_n,
-                              CTL_TIMEOUT_MS, err);
+        e = bus_topics_create(cluster->kafka.v, cluster->kafka.n, create, create_n, CTL_TIMEOUT_MS,
+                              err);
     if (e == ERR_OK && alter_n > 0)
-        e = bus_topics_alter(cluster->settings, cluster->settings_n, alter, alter_n, CTL_TIMEOUT_MS,
+        e = bus_topics_alter(cluster->kafka.v, cluster->kafka.n, alter, alter_n, CTL_TIMEOUT_MS,
                              err);
     return e;
 }

@@ -7,24 +7,19 @@
 #include "rep_stop.h"
 #include "rep_synth.h"
 
-#include "config/config.h"
+#include "connect/connect.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
-#define SETTINGS_MAX (CONFIG_PAIRS_MAX + 4)
 #define HOUR_US INT64_C(3600000000)
 #define NAME_BYTES 16
 
 static const struct config_row config_rows[] = {
     {"topic_prefix", CONFIG_STRING, "", "0", "64", "stands before every topic's name"},
-    {"kafka.", CONFIG_PREFIX, "", "", "",
-     "settings for librdkafka: kafka.bootstrap.servers, kafka.security.protocol, ..."},
-    {"sasl_password_file", CONFIG_SECRET, "", "", "", "file that holds the SASL password"},
-    {"ssl_key_password_file", CONFIG_SECRET, "", "", "",
-     "file that holds the password of the client's TLS key"},
+    CONNECT_KAFKA_ROWS,
     {"L2_PROFILE", CONFIG_ENUM, "development", "", "development|production",
      "production refuses a rehearsal clock"},
     {"L2_CLOCK", CONFIG_STRING, "", "0", "120", "the rehearsal clock"},
@@ -34,8 +29,7 @@ static const struct config_row config_rows[] = {
 struct replay {
     struct rep_args args;
     struct config *config;
-    struct bus_setting settings[SETTINGS_MAX];
-    unsigned settings_n;
+    struct connect_kafka kafka;
     const char *prefix;
     struct clk *clk; /* NULL: no pace by market time */
     struct rep_stream *streams[REP_STREAMS_MAX];
@@ -71,28 +65,14 @@ static int fail_input(struct replay *r, const struct err *err, int code)
     return code;
 }
 
-static void add_setting(struct replay *r, const char *key, const char *value)
-{
-    if (value[0] != '\0' && r->settings_n < SETTINGS_MAX)
-        r->settings[r->settings_n++] = (struct bus_setting){.key = key, .value = value};
-}
-
 static enum err_class load_config(struct replay *r, struct err *err)
 {
-    const char *bootstrap = r->args.bootstrap, *key, *value;
-    const enum err_class e = config_load(config_rows, r->args.config, &r->config, err);
+    enum err_class e = config_load(config_rows, r->args.config, &r->config, err);
 
+    if (e == ERR_OK && r->args.has_topics)
+        e = connect_kafka_load(r->config, r->args.bootstrap, BOOTSTRAP_DEFAULT, &r->kafka, err);
     if (e != ERR_OK)
         return e;
-    for (unsigned i = 0; config_pair(r->config, "kafka.", i, &key, &value); i++) {
-        if (strcmp(key, "bootstrap.servers") != 0)
-            add_setting(r, key, value);
-        else if (bootstrap == NULL)
-            bootstrap = value;
-    }
-    add_setting(r, "bootstrap.servers", bootstrap != NULL ? bootstrap : BOOTSTRAP_DEFAULT);
-    add_setting(r, "sasl.password", config_secret(r->config, "sasl_password_file"));
-    add_setting(r, "ssl.key.password", config_secret(r->config, "ssl_key_password_file"));
     r->prefix = r->args.prefix != NULL ? r->args.prefix : config_string(r->config, "topic_prefix");
     return ERR_OK;
 }
@@ -193,8 +173,8 @@ static int open_sink(struct replay *r)
                                                  .has_invalid = a->invalid.kinds_n > 0,
                                                  .seed = a->seed,
                                                  .prefix = r->prefix,
-                                                 .settings = r->settings,
-                                                 .settings_n = r->settings_n},
+                                                 .settings = r->kafka.v,
+                                                 .settings_n = r->kafka.n},
                       &r->sink, &err);
 
     if (e == ERR_OK)

@@ -238,7 +238,8 @@ static void commits_reach_the_mark_and_never_beyond(void **state)
 }
 
 /* The commit waits in memory when the process goes: bus_consumer_free brings it out. What was
- * handed out and not committed comes again. Seen to fail without finish_commits. */
+ * handed out and not committed comes again. Seen to fail without finish_commits, now and then;
+ * what_the_log_no_longer_has_is_told always. */
 static void what_was_not_committed_comes_again(void **state)
 {
     struct test t;
