@@ -12,7 +12,7 @@
 #define COPY_COLUMNS_MAX 1600 /* PostgreSQL's */
 #define COPY_FIELD_BYTES_MAX (1 << 28)
 
-/* timestamptz: µs since 2000-01-01 UTC, from 4714-11-24 BC on; int64 ends 30 years before it does. */
+/* timestamptz: µs since 2000-01-01 UTC, from 4714 BC on; int64 ends 30 years before it does. */
 #define PG_EPOCH_US INT64_C(946684800000000)
 #define PG_TIME_MIN_US INT64_C(-211813488000000000)
 #define PG_TIME_END_US INT64_C(9223371331200000000)
