@@ -8,6 +8,11 @@
 
     with shared_or_own(tmp_path / "kafka") as bootstrap:     # $L2FLOW_BOOTSTRAP when set, else a broker of its own
 
+    with Broker(tmp_path / "kafka", secure=True) as broker:       # TLS, SCRAM-SHA-512 and access control as well
+        broker.add_user("feature-producer")                       # no rights yet; its password is made up
+        client(broker.login("feature-producer"))                  # settings for a client; broker.address("expired"): another door
+    broker.bootstrap of a secure broker is its plaintext door for the superuser, which tests set it up through.
+
 A broker ends with the process that started it, however that dies (PR_SET_PDEATHSIG), unless it was started with
 keep=True. Nothing here kills by name: only by the pid that was started and only after its command line was checked.
 
@@ -21,6 +26,7 @@ import contextlib
 import os
 import pathlib
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -28,6 +34,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import l2certs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KAFKA = ROOT / ".deps" / "kafka"
@@ -84,7 +92,7 @@ def is_ready(bootstrap, timeout=1.0):
 class Broker:
     """One node, controller and broker in one process. dir holds data, log and configuration, and outlives restarts."""
 
-    def __init__(self, directory, port=None, settings=None, keep=False, heap="512m"):
+    def __init__(self, directory, port=None, settings=None, keep=False, heap="512m", secure=False):
         self.dir = pathlib.Path(directory).resolve()
         self.settings = settings or {}
         self.keep = keep
@@ -97,6 +105,11 @@ class Broker:
         self.port = port or free_port()
         self._controller_port = free_port(avoid=(self.port,))
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self.certificates = l2certs.make(self.dir / "certificates") if secure else None
+        self._doors = {}  # certificate's kind: port
+        for kind in l2certs.KINDS if secure else ():
+            self._doors[kind] = free_port(avoid=(self.port, self._controller_port, *self._doors.values()))
+        self._passwords = {}
 
     def __enter__(self):
         try:
@@ -139,8 +152,57 @@ class Broker:
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
         }
+        fixed.update(self._security())
         fixed.update(self.settings)
         return "".join(f"{key}={value}\n" for key, value in fixed.items())
+
+    def _security(self):
+        """A door for each certificate, so that tests choose one without a restart. Whoever comes through the plaintext door is
+        ANONYMOUS, the superuser; so is the node to itself."""
+        if not self._doors:
+            return {}
+        names = {kind: kind.upper() for kind in self._doors}
+        doors = [f"{names[kind]}://localhost:{port}" for kind, port in self._doors.items()]
+        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        made = {
+            "listeners": ",".join([f"PLAINTEXT://127.0.0.1:{self.port}", f"CONTROLLER://127.0.0.1:{self._controller_port}", *doors]),
+            "advertised.listeners": ",".join([f"PLAINTEXT://127.0.0.1:{self.port}", *doors]),
+            "listener.security.protocol.map": ",".join(["PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT"] +
+                                                       [f"{name}:SASL_SSL" for name in names.values()]),
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "false",
+            "super.users": "User:ANONYMOUS;User:admin",
+            "connection.failed.authentication.delay.ms": 0,
+        }
+        for kind, name in names.items():
+            listener = f"listener.name.{name.lower()}"
+            made[f"{listener}.ssl.keystore.type"] = "PEM"
+            made[f"{listener}.ssl.keystore.location"] = self.certificates.keystore(kind)
+            made[f"{listener}.scram-sha-512.sasl.jaas.config"] = scram
+        return made
+
+    def add_user(self, name):
+        """A user that can log in and may do nothing."""
+        from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+
+        password = self._passwords.setdefault(name, secrets.token_hex(12))
+        info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        change = UserScramCredentialUpsertion(name, info, password.encode())
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.alter_user_scram_credentials([change])[name].result(timeout=30)
+
+    def address(self, kind="server"):
+        """host:port of the TLS door with this certificate."""
+        return f"localhost:{self._doors[kind]}"
+
+    def password(self, user):
+        return self._passwords[user]
+
+    def login(self, user, kind="server"):
+        """A client's settings, as librdkafka names them."""
+        return {"bootstrap.servers": self.address(kind), "security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512",
+                "sasl.username": user, "sasl.password": self.password(user), "ssl.ca.location": str(self.certificates.ca)}
 
     def _format(self, properties):
         """Formats the data folder, by copying one that was formatted before: saves the 3 s of a JVM per broker."""
