@@ -35,6 +35,14 @@ void l2_stream_seed(struct l2_stream *s, const struct l2_snapshot *snapshot)
     s->sample_mid = l2_mid(&s->book.top); /* its own sample ended when the bar was closed */
     s->has_sample_mid = true;
     s->broken = false;
+    s->late.n = 0;
+}
+
+void l2_stream_unseed(struct l2_stream *s)
+{
+    s->has_top = s->has_sample_mid = false;
+    s->broken = true;
+    s->late.n = 0;
 }
 
 enum l2_verdict l2_stream_judge(const struct l2_stream *s, int64_t epoch, int64_t sequence,
@@ -54,6 +62,35 @@ enum l2_verdict l2_stream_judge(const struct l2_stream *s, int64_t epoch, int64_
 void l2_stream_break(struct l2_stream *s)
 {
     s->broken = true;
+}
+
+/* Both times are within half of the range of 64 bits: the core has rejected any other. */
+static bool clocks_agree(const struct l2_snapshot *n)
+{
+    const int64_t ahead_us = n->event_time_us - n->received_time_us;
+
+    return ahead_us <= L2_ADOPT_CLOCKS_US && ahead_us >= -L2_ADOPT_CLOCKS_US;
+}
+
+bool l2_stream_late(struct l2_stream *s, const struct l2_snapshot *n)
+{
+    struct l2_late_run *run = &s->late;
+
+    s->broken = true;
+    if (!clocks_agree(n)) {
+        run->n = 0;
+        return false;
+    }
+    const bool rises =
+        run->n > 0 && n->event_time_us >= run->event_us &&
+        (n->epoch > run->epoch || (n->epoch == run->epoch && n->sequence > run->sequence));
+    const uint32_t before = rises ? run->n : 0;
+
+    run->n = before < L2_ADOPT_LATE ? before + 1 : L2_ADOPT_LATE;
+    run->epoch = n->epoch;
+    run->sequence = n->sequence;
+    run->event_us = n->event_time_us;
+    return run->n == L2_ADOPT_LATE;
 }
 
 bool l2_stream_is_due(const struct l2_stream *s, const struct l2_params *params,
@@ -135,10 +172,20 @@ void l2_stream_take(struct l2_stream *s, const struct l2_params *params,
     s->snapshots++;
     s->started = true;
     s->broken = false;
+    s->late.n = 0;
     s->last.epoch = n->epoch;
     s->last.sequence = n->sequence;
     s->last.last_event_us = n->event_time_us;
     s->last.last_kafka_us = kafka_time_us;
+}
+
+void l2_stream_adopt(struct l2_stream *s, const struct l2_params *params,
+                     const struct l2_snapshot *n, int64_t kafka_time_us)
+{
+    assert(s->started && !l2_stream_is_due(s, params, n->event_time_us));
+    l2_stream_init(s, params, s->window.minutes);
+    l2_stream_take(s, params, n, kafka_time_us);
+    s->gaps = 1; /* the link to the last snapshot of the old epoch */
 }
 
 /* Time of the window that ends at t inside gaps, the silence before t among them. */

@@ -14,6 +14,7 @@ enum metric {
     M_BARS,
     M_FEATURES,
     M_RETIRED,
+    M_ADOPTED,
     M_COMMITS,
     M_HEARTBEATS_LOST,
     M_SYMBOLS,

@@ -141,6 +141,13 @@ static enum err_class apply(struct offline *o, const struct fp_action *a, const 
         log_event(LOG_WARN, "symbol_retired", "symbol", LOG_STR, symbol, NULL);
         return ERR_OK;
     }
+    case FP_ADOPTED: {
+        char symbol[L2_SYMBOL_BYTES_MAX + 1];
+        (void)snprintf(symbol, sizeof symbol, "%.*s", (int)a->symbol.n, a->symbol.data);
+        log_event(LOG_WARN, "stream_adopted", "symbol", LOG_STR, symbol, "event_time_us", LOG_INT,
+                  a->last_event_us, "no_bars_until_us", LOG_INT, a->no_bars_until_us, NULL);
+        return ERR_OK;
+    }
     case FP_HEARTBEAT:
     case FP_ASK_END:
         break;

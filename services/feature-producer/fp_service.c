@@ -170,6 +170,14 @@ static enum err_class apply(struct service *s, const struct fp_action *a,
                   LOG_INT, a->last_event_us, NULL);
         return ERR_OK;
     }
+    case FP_ADOPTED: {
+        char symbol[L2_SYMBOL_BYTES_MAX + 1];
+        (void)snprintf(symbol, sizeof symbol, "%.*s", (int)a->symbol.n, a->symbol.data);
+        metrics_add(s->metrics, M_ADOPTED, 0, 1);
+        log_event(LOG_WARN, "stream_adopted", "symbol", LOG_STR, symbol, "event_time_us", LOG_INT,
+                  a->last_event_us, "no_bars_until_us", LOG_INT, a->no_bars_until_us, NULL);
+        return ERR_OK;
+    }
     }
     return ERR_OK;
 }

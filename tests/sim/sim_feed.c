@@ -33,11 +33,16 @@ int32_t feed_partition(unsigned symbol)
     return (int32_t)(symbol % FEED_PARTITIONS);
 }
 
+/* Exchange clocks begin so far behind ours that jumps ahead have room. */
+#define BEHIND_US (20000 * L2_US_PER_S)
+
 struct source {
     int64_t event_us, sequence, epoch;
     int64_t skew_us; /* its exchange clock against ours */
     double mid;
     int64_t silent_until_us;
+    int64_t stepped_us; /* back, in all */
+    unsigned restarted; /* records that are left of a restarted feed's quiet start */
 };
 
 static void make_book(struct feed_record *r, struct source *s, struct sim_rng *rng)
@@ -73,7 +78,9 @@ static void make_order(struct feed_record *r, struct source *s, struct sim_rng *
     n->sequence = ++s->sequence;
     n->epoch = s->epoch;
     n->event_time_us = s->event_us;
-    switch (sim_below(rng, 60)) {
+    if (s->restarted > 0)
+        s->restarted--; /* no trouble of its own, so that the run of late ones is long enough */
+    switch (sim_below(rng, s->restarted > 0 ? 400 : 60)) {
     case 0: /* again */
         n->sequence--;
         break;
@@ -95,6 +102,25 @@ static void make_order(struct feed_record *r, struct source *s, struct sim_rng *
         break;
     }
     n->received_time_us = n->event_time_us + sim_below(rng, 500000);
+}
+
+/* The feed begins again with another epoch, lower or higher, and a clock that has stepped, mostly
+ * back. */
+static void restart(struct source *s, struct sim_rng *rng)
+{
+    static const int64_t steps_s[] = {0, 1, 30, 90, 200, 700, 1500, 2500};
+    int64_t step_us = steps_s[sim_below(rng, 8)] * L2_US_PER_S;
+
+    s->epoch += sim_once_in(rng, 2) ? 1 : -3;
+    s->sequence = sim_below(rng, 3) * 5;
+    /* in all less than symbol_ttl: a symbol that was forgotten must not come back among its bars */
+    if (s->stepped_us + step_us > 3300 * L2_US_PER_S)
+        step_us = 0;
+    s->stepped_us += step_us;
+    s->skew_us -= step_us;
+    if (sim_once_in(rng, 6))
+        s->skew_us += 1000 * L2_US_PER_S;
+    s->restarted = 130;
 }
 
 static void add(struct feed *f, unsigned symbol, struct source *s, int64_t now_us,
@@ -122,13 +148,16 @@ void feed_make(struct feed *f, struct sim_rng *rng, unsigned records, int64_t st
         sources[i] = (struct source){
             .epoch = 1,
             .mid = 100,
-            .skew_us = (int64_t)sim_below(rng, 3) * L2_US_PER_S - L2_US_PER_S,
+            .skew_us = (int64_t)sim_below(rng, 3) * L2_US_PER_S - BEHIND_US,
             .silent_until_us = start_us + (int64_t)sim_below(rng, 100) * L2_US_PER_S,
         };
     /* one market's clock is far behind: its windows hold other offsets than its neighbours' */
-    sources[sim_below(rng, FEED_SYMBOLS)].skew_us = -(int64_t)sim_below(rng, 900) * L2_US_PER_S;
-    while (f->n[0] + f->n[1] < records) {
-        const unsigned symbol = sim_below(rng, FEED_SYMBOLS);
+    sources[sim_below(rng, FEED_SYMBOLS)].skew_us -= (int64_t)sim_below(rng, 900) * L2_US_PER_S;
+    /* a few markets at a time, or an adoption would take all of the feed */
+    const unsigned symbols = 1 + sim_below(rng, FEED_SYMBOLS);
+    while (f->n[0] + f->n[1] < records && f->n[0] < FEED_RECORDS_MAX &&
+           f->n[1] < FEED_RECORDS_MAX) {
+        const unsigned symbol = sim_below(rng, symbols);
         struct source *s = &sources[symbol];
         now_us += (int64_t)sim_below(rng, 800) * 1000;
         if (sim_once_in(rng, 400))
@@ -139,6 +168,10 @@ void feed_make(struct feed *f, struct sim_rng *rng, unsigned records, int64_t st
             s->silent_until_us = now_us + (int64_t)sim_below(rng, 400) * L2_US_PER_S;
         if (sim_once_in(rng, 250)) /* longer than symbol_ttl, by the exchange's clock */
             s->skew_us += (int64_t)sim_below(rng, 3) * 2500 * L2_US_PER_S;
+        if (s->skew_us > 0) /* ahead of ours is absurd, which is tested elsewhere */
+            s->skew_us = 0;
+        if (sim_once_in(rng, 250))
+            restart(s, rng);
         s->event_us = now_us + s->skew_us - (int64_t)sim_below(rng, 1500) * 100;
         add(f, symbol, s, now_us, rng, offsets);
     }
@@ -158,8 +191,7 @@ struct fp_event feed_event(const struct feed *f, int32_t partition, unsigned i, 
         .partition = partition,
         .offset = r->offset,
         .key = feed_symbol(r->symbol),
-        /* the exchange's clock may run ahead of ours here: what is absurd is tested elsewhere */
-        .kafka_time_us = r->kafka_us > view.event_time_us ? r->kafka_us : view.event_time_us,
+        .kafka_time_us = r->kafka_us,
         .exchange = {"x", 1},
         .symbol = feed_symbol(r->symbol),
         .snapshot = r->dead ? NULL : &view,

@@ -64,6 +64,7 @@ struct sim {
     bool asked[FEED_PARTITIONS];
     int64_t asked_us[FEED_PARTITIONS], told_end[FEED_PARTITIONS];
     int64_t now_us;
+    uint64_t adopted; /* streams, over all seeds */
     struct fp_update update;
 };
 
@@ -146,6 +147,9 @@ static void gather(struct outputs *into, bool live)
             sim.asked[a->partition] = true;
             sim.asked_us[a->partition] = sim.now_us;
             sim.told_end[a->partition] = -1;
+            break;
+        case FP_ADOPTED:
+            sim.adopted += live;
             break;
         case FP_HEARTBEAT:
         case FP_RETIRED:
@@ -569,6 +573,9 @@ int main(int argc, char **argv)
         run_seed(seed);
         bars += sim.broker.bars_n[0] + sim.broker.bars_n[1];
     }
-    printf("%" PRIu64 " seeds, %" PRIu64 " bars: each run equals its quiet run\n", n, bars);
+    printf("%" PRIu64 " seeds, %" PRIu64 " bars, %" PRIu64
+           " streams adopted: each run equals its quiet run\n",
+           n, bars, sim.adopted);
+    CHECK(n < 1000 || sim.adopted > n / 10, "streams are hardly ever restarted");
     return 0;
 }

@@ -57,11 +57,53 @@ static int64_t first_bar(const struct fp_core *c, const struct fp_symbol *s)
     return least;
 }
 
+/* Would a restart begin at a bar of an earlier timeline, or at none? */
+static bool is_held(const struct fp_core *c, const struct fp_symbol *s)
+{
+    if (s->hold_from < 0 || s->emitted_us == INT64_MIN)
+        return s->hold_from >= 0;
+    const struct l2_past_bar *checkpoint = fp_checkpoint(c, s, s->emitted_us + c->bar_us);
+
+    return checkpoint == NULL || checkpoint->bar_time_us <= s->prior_us;
+}
+
+/* A timeline of the symbol begins with the record at `offset`; whoever folds from `from` on sees
+ * it. */
+void fp_note_timeline(const struct fp_core *c, struct fp_symbol *s, int64_t offset, int64_t from)
+{
+    if (!is_held(c, s)) /* else from where the one before it must be seen to begin */
+        s->hold_from = from;
+    s->prior_us = INT64_MIN;
+    /* by the offsets, and not the newest: a restart knows bars that were emitted later */
+    for (uint32_t i = 0; i < s->past.bars_n; i++) {
+        const struct l2_past_bar *bar = &s->past.bars[i];
+        if (bar->bar_time_us > s->prior_us && bar->bar_time_us <= s->emitted_us &&
+            bar->source_offset <= offset)
+            s->prior_us = bar->bar_time_us;
+    }
+}
+
+/* The next bar that can be emitted: those of the stream up to prior_us were. */
+int64_t fp_next_bar_us(const struct fp_core *c, const struct fp_symbol *s)
+{
+    const int64_t open_us = s->stream.bar_time_us;
+
+    return s->prior_us < open_us ? open_us : s->prior_us + c->bar_us;
+}
+
 void fp_note_dependence(struct fp_core *c, const struct fp_symbol *s)
 {
     const uint32_t place = fp_symbols_place(&c->symbols, s);
+    int64_t from = INT64_MAX;
 
-    c->symbols.snapshots_from[place] = s->stream.started ? first_snapshot(c, s) : INT64_MAX;
+    if (s->stream.started) {
+        from = first_snapshot(c, s);
+        if (s->late_from >= 0 && s->late_from < from)
+            from = s->late_from;
+        if (is_held(c, s) && s->hold_from < from)
+            from = s->hold_from;
+    }
+    c->symbols.snapshots_from[place] = from;
     c->symbols.bars_from[place] = first_bar(c, s);
 }
 
@@ -120,11 +162,14 @@ void fp_close_bar(struct fp_core *c, struct fp_symbol *s, bool by_clock, int64_t
 
     c->stats.gaps += s->stream.gaps;
     l2_stream_close(&s->stream, &c->params.l2, &bar, sketch, &sketch_n);
-    struct l2_past_bar *past = l2_past_put(&s->past, bar.bar_time_us);
+    const bool is_new = bar.bar_time_us > s->emitted_us;
+    /* one that was emitted keeps what l2.bars says of it, if it is still known */
+    struct l2_past_bar *past =
+        is_new ? l2_past_put(&s->past, bar.bar_time_us) : l2_past_find(&s->past, bar.bar_time_us);
     if (past != NULL)
         past->anchor_offset = s->open_anchor;
     s->open_anchor = -1;
-    if (bar.bar_time_us > s->emitted_us) {
+    if (is_new) {
         struct fp_action *a = fp_act(u, FP_EMIT_BAR, s);
         a->bar = bar;
         a->closed_by_clock = by_clock;
@@ -178,9 +223,12 @@ bool fp_retire_past_ttl(struct fp_core *c, struct fp_symbol *s, struct fp_update
         c->stats.retired++;
     }
     fp_note_birth(c, s, l2_past_find(&s->past, s->stream.bar_time_us - c->bar_us));
+    if (s->stream.bar_time_us - c->bar_us == s->emitted_us)
+        s->hold_from = -1; /* l2.bars tells of the retirement */
     l2_stream_init(&s->stream, &c->params.l2, s->stream.window.minutes);
     s->retired = true;
     s->open_anchor = -1;
+    s->late_from = -1;
     fp_note_dependence(c, s);
     return true;
 }

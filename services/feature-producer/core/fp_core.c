@@ -104,8 +104,7 @@ static void reject(struct fp_core *c, const struct fp_event *e, enum l2_reject r
         struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, key);
         if (s != NULL) {
             fp_close_as_recorded(c, s, e->offset, u);
-            if (s->skip_below == INT64_MIN || e->offset >= s->skip_below)
-                l2_stream_break(&s->stream);
+            l2_stream_break(&s->stream);
         }
     }
     if (e->offset < fp_partition(c, e->partition)->committed)
@@ -120,13 +119,17 @@ static void take(struct fp_core *c, struct fp_symbol *s, const struct fp_event *
 {
     const struct l2_snapshot *n = e->snapshot;
 
-    if (s->open_anchor < 0) {
+    if (!s->stream.started)
+        fp_note_timeline(c, s, e->offset, e->offset);
+    if (s->open_anchor < 0 || s->late_from >= 0) {
         const bool linked =
             s->stream.started && s->last_offset >= 0 &&
             n->event_time_us - s->stream.last.last_event_us <= c->params.l2.max_gap_s * L2_US_PER_S;
         s->retired = false;
-        s->open_anchor = linked ? s->last_offset : e->offset;
+        if (s->open_anchor < 0)
+            s->open_anchor = linked ? s->last_offset : e->offset;
         s->last_offset = e->offset;
+        s->late_from = -1;
         l2_stream_take(&s->stream, &c->params.l2, n, e->kafka_time_us);
         fp_note_dependence(c, s);
     } else {
@@ -134,6 +137,25 @@ static void take(struct fp_core *c, struct fp_symbol *s, const struct fp_event *
         l2_stream_take(&s->stream, &c->params.l2, n, e->kafka_time_us);
     }
     c->stats.taken++;
+}
+
+/* A feed that was restarted: its stream begins anew, wherever its clock stands. */
+static void adopt(struct fp_core *c, struct fp_symbol *s, const struct fp_event *e,
+                  struct fp_update *u)
+{
+    assert(s->late_from >= 0);
+    fp_note_timeline(c, s, e->offset, s->late_from);
+    l2_stream_adopt(&s->stream, &c->params.l2, e->snapshot, e->kafka_time_us);
+    s->open_anchor = s->last_offset = e->offset;
+    s->late_from = -1;
+    fp_note_dependence(c, s);
+    c->stats.taken++;
+    if (e->offset < fp_partition(c, e->partition)->committed)
+        return; /* told before the restart */
+    c->stats.adopted++;
+    struct fp_action *a = fp_act(u, FP_ADOPTED, s);
+    a->last_event_us = e->snapshot->event_time_us;
+    a->no_bars_until_us = fp_next_bar_us(c, s) + c->bar_us;
 }
 
 /* Closes every bar that ends at or before the snapshot's event time, then takes the snapshot.
@@ -149,7 +171,14 @@ static bool work_take(struct fp_core *c, struct fp_update *u)
         fp_close_bar(c, s, false, e->offset, u);
         (void)fp_retire_past_ttl(c, s, fp_core_is_restoring(c, e->partition) ? NULL : u);
     }
-    take(c, s, e);
+    if (!c->work.adopts ||
+        !s->stream.started) { /* retired in the meantime: it begins anew anyway */
+        take(c, s, e);
+        return true;
+    }
+    if (u->n == FP_ACTIONS_MAX)
+        return false;
+    adopt(c, s, e, u);
     return true;
 }
 
@@ -169,17 +198,23 @@ static void on_snapshot(struct fp_core *c, const struct fp_event *e, struct fp_u
         reject(c, e, reason, u);
         return;
     }
-    if (!fp_is_past_checkpoint(s, e))
+    if (!fp_is_past_checkpoint(c, s, e))
         return;
     fp_close_as_recorded(c, s, e->offset, u);
+    c->work.adopts = false;
     switch (l2_stream_judge(&s->stream, e->snapshot->epoch, e->snapshot->sequence,
                             e->snapshot->event_time_us)) {
     case L2_DUPLICATE:
         c->stats.duplicates++;
         return;
     case L2_LATE:
-        c->stats.late++;
-        l2_stream_break(&s->stream);
+        c->work.adopts = fp_drop_late(c, s, e);
+        if (!c->work.adopts) {
+            c->stats.late++;
+            return;
+        }
+        c->work.kind = WORK_TAKE;
+        c->work.symbol = s;
         return;
     case L2_TAKE:
         c->work.kind = WORK_TAKE;
@@ -190,15 +225,22 @@ static void on_snapshot(struct fp_core *c, const struct fp_event *e, struct fp_u
 
 /* ---- the clock ---- */
 
-/* Has the symbol's own clock, which runs on while its feed is silent, passed the
- * open bar's end and the grace? */
+/*
+ * Has the symbol's own clock, which runs on while its feed is silent, passed the grace after the
+ * end of the next bar that can be emitted? Bars before that one are closed with it: l2.bars would
+ * not tell a restart when they were, nor of a retirement among them.
+ */
 static bool is_idle_past_bar(const struct fp_core *c, const struct fp_symbol *s, int64_t at_us)
 {
     const struct l2_resume *last = &s->stream.last;
 
-    return s->name_n > 0 && s->stream.started &&
-           last->last_event_us + (at_us - last->last_kafka_us) >=
-               s->stream.bar_time_us + c->bar_us + c->params.close_grace_us;
+    if (s->name_n == 0 || !s->stream.started)
+        return false;
+    const int64_t next_us = fp_next_bar_us(c, s);
+
+    return last->last_event_us + (at_us - last->last_kafka_us) >=
+               next_us + c->bar_us + c->params.close_grace_us &&
+           !fp_is_past_ttl(c, next_us, last);
 }
 
 /* Closes the silent symbols' bars in a partition that was read up to the end it had when asked.
@@ -253,17 +295,21 @@ static void release_retired(struct fp_core *c, int64_t now_us)
         if (s->name_n == 0 || !s->retired)
             continue;
         const struct l2_past_bar *newest = l2_past_find(&s->past, s->emitted_us);
+        const struct fp_partition *p = &c->partitions[s->partition];
         assert(newest != NULL);
+        if (p->restoring || p->seen_us == INT64_MIN)
+            continue;
+        /* of a backlog only what was read is known to hold no record of it */
+        const int64_t seen_us = p->seen_us < now_us ? p->seen_us : now_us;
         const int64_t idle_us =
-            newest->resume.last_event_us + (now_us - newest->resume.last_kafka_us);
-        if (c->partitions[s->partition].restoring ||
-            idle_us < s->emitted_us + c->bar_us + c->params.l2.symbol_ttl_s * L2_US_PER_S)
+            newest->resume.last_event_us + (seen_us - newest->resume.last_kafka_us);
+        if (idle_us < s->emitted_us + c->bar_us + c->params.l2.symbol_ttl_s * L2_US_PER_S)
             continue;
         if (s->partition != partition) {
             partition = s->partition;
             from = fp_core_position(c, partition).snapshots_from;
         }
-        if (from > s->last_offset)
+        if (from >= newest->source_offset) /* late ones after its last one, too */
             fp_symbols_remove(&c->symbols, s);
     }
 }
@@ -399,6 +445,8 @@ static void on_record(struct fp_core *c, const struct fp_event *e, struct fp_upd
         return;
     }
     p->record_us = e->kafka_time_us;
+    if (e->kafka_time_us > p->seen_us)
+        p->seen_us = e->kafka_time_us;
     p->at_end = false;
     if (e->kind == FP_DEAD_BYTES)
         reject(c, e, e->reject, u);
@@ -425,6 +473,8 @@ static void dispatch(struct fp_core *c, const struct fp_event *e, struct fp_upda
     case FP_END:
         if (p->owned) {
             p->at_end = true;
+            if (e->now_us > p->seen_us)
+                p->seen_us = e->now_us;
             advance(c, e, e->offset, u);
         }
         break;

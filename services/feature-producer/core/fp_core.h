@@ -70,6 +70,7 @@ enum fp_action_kind {
     FP_HEARTBEAT,
     FP_ASK_END, /* ask the broker for the partition's end offset */
     FP_RETIRED, /* a symbol was silent for symbol_ttl: to be logged */
+    FP_ADOPTED, /* a symbol's stream began anew after L2_ADOPT_LATE late records: to be told */
 };
 
 enum fp_state { FP_LIVE, FP_CATCHING_UP, FP_SILENT };
@@ -88,7 +89,8 @@ struct fp_action {
     int64_t bar_time_us, source_bar_time_us; /* FEATURE */
     struct l2_row row;
     bool has_last_event;
-    int64_t last_event_us; /* FEATURE, HEARTBEAT: newest event time; RETIRED */
+    int64_t last_event_us; /* FEATURE, HEARTBEAT: newest event time; RETIRED, ADOPTED */
+    int64_t no_bars_until_us; /* ADOPTED: the close of the next bar that will be emitted */
     enum l2_reject reject; /* DEAD_LETTER */
     enum fp_state state; /* HEARTBEAT */
 };
@@ -104,7 +106,7 @@ struct fp_update {
 
 /* Counters since the start. */
 struct fp_stats {
-    uint64_t taken, duplicates, late, gaps, retired, bars, bars_by_clock;
+    uint64_t taken, duplicates, late, gaps, retired, adopted, bars, bars_by_clock;
     uint64_t rejected[L2_REJECTS];
 };
 

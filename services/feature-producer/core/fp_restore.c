@@ -5,22 +5,69 @@
 void fp_close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t offset,
                           struct fp_update *u)
 {
-    while (s->stream.started && s->stream.bar_time_us <= s->emitted_us) {
-        const struct l2_past_bar *bar = l2_past_find(&s->past, s->stream.bar_time_us);
+    while (s->stream.started && fp_next_bar_us(c, s) <= s->emitted_us) {
+        const int64_t next_us = fp_next_bar_us(c, s);
+        const struct l2_past_bar *bar = l2_past_find(&s->past, next_us);
         if (bar == NULL || !bar->closed_by_clock || bar->source_offset > offset)
             return;
-        fp_close_bar(c, s, true, bar->source_offset, u);
-        if (fp_retire_past_ttl(c, s, NULL))
-            return;
+        const int64_t source_offset = bar->source_offset;
+        while (s->stream.bar_time_us <= next_us) {
+            fp_close_bar(c, s, true, source_offset, u);
+            if (fp_retire_past_ttl(c, s, NULL))
+                return;
+        }
     }
 }
 
+/* A late record: counts it. True: with it the symbol's stream begins anew. */
+bool fp_drop_late(struct fp_core *c, struct fp_symbol *s, const struct fp_event *e)
+{
+    const bool adopts = l2_stream_late(&s->stream, e->snapshot);
+
+    if (s->late_from < 0 && s->stream.late.n > 0) {
+        s->late_from = s->last_offset >= 0 ? s->last_offset : e->offset;
+        fp_note_dependence(c, s);
+    } else if (s->late_from >= 0 && s->stream.late.n == 0) {
+        s->late_from = -1;
+        fp_note_dependence(c, s);
+    }
+    return adopts;
+}
+
 /*
- * Restoring, a symbol begins where one of its bars closed. Records before that place are in bars
- * that are done; the one that was the last then is taken up again for its book and link. Returns
- * whether this record is to be judged as usual.
+ * A record below the place where the symbol's fold begins. The last one that had been taken by then
+ * is taken up again for its book and link. What follows that one was late or a duplicate, and late
+ * ones count towards an adoption; and so it is when that one is not among those folded at all,
+ * since then all of them follow it.
  */
-bool fp_is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e)
+static void fold_before_checkpoint(struct fp_core *c, struct fp_symbol *s, const struct fp_event *e)
+{
+    const struct l2_resume *last = &s->stream.last;
+    const struct l2_snapshot *n = e->snapshot;
+
+    if (!s->stream.has_top && n->epoch == last->epoch && n->sequence == last->sequence &&
+        n->event_time_us == last->last_event_us) {
+        l2_stream_seed(&s->stream, n);
+        s->last_offset = e->offset;
+        s->late_from = -1;
+        return;
+    }
+    switch (l2_stream_judge(&s->stream, n->epoch, n->sequence, n->event_time_us)) {
+    case L2_DUPLICATE:
+        break;
+    case L2_LATE:
+        (void)fp_drop_late(c, s, e);
+        break;
+    case L2_TAKE: /* of the time before an adoption: what was taken for the last one was not it */
+        l2_stream_unseed(&s->stream);
+        s->last_offset = s->late_from = -1;
+        break;
+    }
+}
+
+/* Restoring, a symbol begins where one of its bars closed. Records before that place are in bars
+ * that are done. Returns whether this record is to be judged as usual. */
+bool fp_is_past_checkpoint(struct fp_core *c, struct fp_symbol *s, const struct fp_event *e)
 {
     if (s->skip_below == INT64_MIN)
         return true;
@@ -28,15 +75,8 @@ bool fp_is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e)
         s->skip_below = INT64_MIN;
         return true;
     }
-    const struct l2_resume *last = &s->stream.last;
-    const struct l2_snapshot *n = e->snapshot;
-
-    if (s->stream.started && n != NULL && n->epoch == last->epoch &&
-        n->sequence == last->sequence && n->event_time_us == last->last_event_us) {
-        l2_stream_seed(&s->stream, n);
-        s->last_offset = e->offset;
-        s->skip_below = INT64_MIN;
-    }
+    if (s->stream.started)
+        fold_before_checkpoint(c, s, e);
     return false;
 }
 
@@ -106,6 +146,7 @@ void fp_on_start(struct fp_core *c, const struct fp_event *e)
         .asked_us = INT64_MIN,
         .close_at = INT64_MAX,
         .record_us = INT64_MIN,
+        .seen_us = INT64_MIN,
     };
     for (uint32_t i = 0; i < c->symbols.high; i++) {
         struct fp_symbol *s = &c->symbols.symbols[i];

@@ -18,6 +18,7 @@ struct fp_partition {
     int64_t close_at;  /* position at which the clock may close; INT64_MAX: no answer */
     bool at_end;       /* the end was seen, and no record since */
     int64_t record_us; /* Kafka time of the newest record */
+    int64_t seen_us;   /* what came to the partition before this was read */
 };
 
 /* What a step has still to do: one kind of work at a time, resumed where the actions ran full. */
@@ -27,6 +28,7 @@ struct fp_work {
     enum fp_work_kind kind;
     uint32_t at; /* symbol or partition that comes next */
     bool record_follows; /* CLOCK: event is a record that waits until the clock has closed */
+    bool adopts; /* TAKE: event is a late record that begins its symbol's stream anew */
     struct fp_symbol *symbol;
     const struct fp_event *event; /* the caller's, until the step is drained */
 };
@@ -65,12 +67,15 @@ bool fp_retire_past_ttl(struct fp_core *c, struct fp_symbol *s, struct fp_update
 const struct l2_past_bar *fp_checkpoint(const struct fp_core *c, const struct fp_symbol *s,
                                         int64_t open_us);
 void fp_note_dependence(struct fp_core *c, const struct fp_symbol *s);
+void fp_note_timeline(const struct fp_core *c, struct fp_symbol *s, int64_t offset, int64_t from);
+int64_t fp_next_bar_us(const struct fp_core *c, const struct fp_symbol *s);
 
 /* ---- fp_restore.c: the state as a fold over the log ---- */
 
 void fp_close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t offset,
                           struct fp_update *u);
-bool fp_is_past_checkpoint(struct fp_symbol *s, const struct fp_event *e);
+bool fp_is_past_checkpoint(struct fp_core *c, struct fp_symbol *s, const struct fp_event *e);
+bool fp_drop_late(struct fp_core *c, struct fp_symbol *s, const struct fp_event *e);
 void fp_on_past_bar(struct fp_core *c, const struct fp_event *e);
 void fp_on_start(struct fp_core *c, const struct fp_event *e);
 void fp_on_stop(struct fp_core *c, const struct fp_event *e);

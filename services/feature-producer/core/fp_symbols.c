@@ -132,6 +132,9 @@ struct fp_symbol *fp_symbols_add(struct fp_symbols *t, int32_t partition, struct
     s->emitted_us = INT64_MIN;
     s->born_us = INT64_MIN;
     s->last_offset = -1;
+    s->late_from = -1;
+    s->prior_us = INT64_MIN;
+    s->hold_from = -1;
     s->open_anchor = -1;
     s->skip_below = INT64_MIN;
     s->retired = false;

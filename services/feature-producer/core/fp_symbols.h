@@ -18,6 +18,14 @@ struct fp_symbol {
     int64_t born_offset, born_bars_offset; /* source_offset of the last bar of that life, and where
                                               it stands in l2.bars */
     int64_t last_offset; /* of the last snapshot taken; -1: not known */
+    int64_t late_from; /* a restart must fold from here to count the late records since the last
+                          snapshot taken as we do; -1: none since */
+    /* The timeline that the stream follows began with its first snapshot, or with an adoption. Bars
+     * up to prior_us were emitted before that: they are not emitted again, and say nothing of when
+     * this timeline's bars closed. Until a restart can begin at one of its own bars, it folds from
+     * hold_from, where it would see the timeline begin. */
+    int64_t prior_us; /* INT64_MIN: none were */
+    int64_t hold_from; /* -1: no such need */
     int64_t open_anchor; /* first input offset on which the open bar depends; -1: none yet */
     int64_t skip_below; /* restoring: records below belong to bars that are done; INT64_MIN: not
                            restoring */
