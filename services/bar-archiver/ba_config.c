@@ -25,6 +25,9 @@ const struct config_row ba_config_rows[] = {
     {"batch_ms", CONFIG_UINT, "500", "1", "60000",
      "a batch is written at the latest so long after its first record"},
     CONNECT_PG_ROWS,
+    {"pg_statement_timeout_ms", CONFIG_UINT, "10000", "100", "600000",
+     "PostgreSQL gives a statement up after this; a server that answers nothing is left after "
+     "twice this"},
     CONNECT_KAFKA_ROWS,
     {"listen", CONFIG_STRING, "127.0.0.1:9102", "3", "64",
      "address and port of /healthz, /readyz and /metrics; off: none"},
@@ -42,6 +45,14 @@ struct ba_limits ba_limits_load(const struct config *config)
     };
 }
 
+enum err_class ba_pg_load(const struct config *config, struct pgc_options *ret_pg, struct err *err)
+{
+    if (connect_pg_load(config, ba_service.name, ret_pg, err) != ERR_OK)
+        return err->class;
+    ret_pg->statement_timeout_ms = (unsigned)config_uint(config, "pg_statement_timeout_ms");
+    return ERR_OK;
+}
+
 enum err_class ba_config_check(const struct config *config, struct err *err)
 {
     const struct topics_options topics = {.prefix = config_string(config, "topic_prefix"),
@@ -50,7 +61,7 @@ enum err_class ba_config_check(const struct config *config, struct err *err)
     struct connect_kafka kafka;
     struct pgc_options pg;
 
-    if (connect_pg_load(config, ba_service.name, &pg, err) != ERR_OK)
+    if (ba_pg_load(config, &pg, err) != ERR_OK)
         return err->class;
     if (!ba_options.import && connect_kafka_load(config, NULL, NULL, &kafka, err) != ERR_OK)
         return err->class;

@@ -321,7 +321,7 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
     s->config = svc_config(svc);
     s->clk = svc_clk(svc);
     s->metrics = svc_metrics(svc);
-    enum err_class e = connect_pg_load(s->config, ba_service.name, &s->pg, err);
+    enum err_class e = ba_pg_load(s->config, &s->pg, err);
     if (e == ERR_OK)
         e = ba_is_import(options) ? ba_import_run(svc, options, &s->pg, err) : run_live(s, err);
     ba_writer_free(s->writer);

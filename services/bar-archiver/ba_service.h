@@ -22,6 +22,8 @@ extern struct ba_options ba_options;
 error_t ba_option_parse(int key, char *arg, struct argp_state *state, void *options);
 bool ba_is_import(const void *options);
 enum err_class ba_config_check(const struct config *config, struct err *err);
+enum err_class ba_pg_load(const struct config *config, struct pgc_options *ret_pg,
+                          struct err *err) MUST_CHECK;
 struct ba_limits ba_limits_load(const struct config *config);
 
 /* ba_import.c: files straight into the tables. */
