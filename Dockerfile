@@ -8,12 +8,12 @@ WORKDIR /src
 COPY tools/dev tools/dev
 RUN tools/dev/deps.sh build
 COPY . .
-RUN cmake --preset release && cmake --build --preset release --target feature-producer l2replay l2ctl
+RUN cmake --preset release && cmake --build --preset release --target feature-producer bar-archiver l2replay l2ctl
 
 FROM ${BASE} AS runtime
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libavro23 libcurl4 libjansson4 libmicrohttpd12 libssl3 libzstd1 zlib1g \
+    && apt-get install -y --no-install-recommends ca-certificates libavro23 libcurl4 libjansson4 libmicrohttpd12 libpq5 libssl3 libzstd1 zlib1g \
     && rm -rf /var/lib/apt/lists/*
 # A number, so that Kubernetes can see that it is not root
 USER 65532:65532
@@ -25,6 +25,15 @@ ENTRYPOINT ["/usr/bin/l2ctl"]
 FROM runtime AS l2replay
 COPY --from=builder /src/build/release/bin/l2replay /usr/bin/l2replay
 ENTRYPOINT ["/usr/bin/l2replay"]
+
+FROM runtime AS bar-archiver
+COPY --from=builder /src/build/release/bin/bar-archiver /usr/bin/bar-archiver
+ENV L2_LISTEN=0.0.0.0:9102
+EXPOSE 9102
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9102 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
+ENTRYPOINT ["/usr/bin/bar-archiver"]
+CMD ["--config", "/etc/l2flow/bar-archiver.conf"]
 
 FROM runtime AS feature-producer
 COPY --from=builder /src/build/release/bin/feature-producer /usr/bin/feature-producer

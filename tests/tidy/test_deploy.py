@@ -32,6 +32,15 @@ def of_kind(kind):
     return [document for _, document in documents() if document["kind"] == kind]
 
 
+def services():
+    """{name: StatefulSet}: one a service."""
+    return {document["metadata"]["name"]: document for document in of_kind("StatefulSet")}
+
+
+def named(kind, name):
+    return next(document for document in of_kind(kind) if document["metadata"]["name"] == name)
+
+
 def faults_of_pod(spec):
     """What the Pod Security Standard 'restricted' and our own rules have against a pod's spec."""
     pod = spec.get("securityContext", {})
@@ -108,8 +117,9 @@ class Manifests(unittest.TestCase):
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
 
     def test_pod_is_restricted(self):
-        spec = of_kind("StatefulSet")[0]["spec"]["template"]["spec"]
-        self.assertEqual(faults_of_pod(spec), [])
+        for workload in services().values():
+            spec = workload["spec"]["template"]["spec"]
+            self.assertEqual(faults_of_pod(spec), [], workload["metadata"]["name"])
         self.assertEqual(of_kind("Namespace")[0]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "restricted")
         for plant, fault in (
                 (lambda s: s["securityContext"].pop("runAsNonRoot"), "runs as root"),
@@ -127,31 +137,44 @@ class Manifests(unittest.TestCase):
             self.assertEqual(faults_of_pod(planted), [fault])
 
     def test_names_agree(self):
-        workload = of_kind("StatefulSet")[0]["spec"]
-        labels = workload["template"]["metadata"]["labels"]
-        self.assertEqual(workload["selector"]["matchLabels"], labels)
-        self.assertEqual(of_kind("Service")[0]["spec"]["selector"], labels)
-        self.assertEqual(of_kind("PodDisruptionBudget")[0]["spec"]["selector"]["matchLabels"], labels)
-        self.assertEqual(workload["serviceName"], of_kind("Service")[0]["metadata"]["name"])
-        policies = {policy["metadata"]["name"]: policy["spec"] for policy in of_kind("NetworkPolicy")}
-        self.assertEqual(policies["default-deny"], {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
-        self.assertEqual(policies["feature-producer"]["podSelector"]["matchLabels"], labels)
+        self.assertEqual(named("NetworkPolicy", "default-deny")["spec"], {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
+        self.assertEqual(sorted(services()), ["bar-archiver", "feature-producer"])
+        for name, workload in services().items():
+            with self.subTest(name):
+                template = workload["spec"]["template"]
+                labels, spec = template["metadata"]["labels"], template["spec"]
+                self.assertEqual(labels, {"app.kubernetes.io/name": name})
+                self.assertEqual(workload["spec"]["selector"]["matchLabels"], labels)
+                self.assertEqual(workload["spec"]["serviceName"], name)
+                service = named("Service", name)["spec"]
+                self.assertEqual(service["selector"], labels)
+                self.assertEqual(service["ports"][0]["port"], spec["containers"][0]["ports"][0]["containerPort"])
+                self.assertEqual(named("PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"], labels)
+                self.assertEqual(named("NetworkPolicy", name)["spec"]["podSelector"]["matchLabels"], labels)
+                self.assertIs(named("ServiceAccount", spec["serviceAccountName"])["automountServiceAccountToken"], False)
+                mounted = {volume["name"] for volume in spec["volumes"]}
+                self.assertEqual({mount["name"] for mount in spec["containers"][0]["volumeMounts"]}, mounted)
 
     def test_configuration_is_accepted(self):
         """The ConfigMap's text, by the program itself; only the secret's folder is another one."""
-        program = pathlib.Path(os.environ["L2FLOW_BIN"], "feature-producer")
-        with tempfile.TemporaryDirectory() as folder:
-            for secret in ("password", "ca.crt"):
-                pathlib.Path(folder, secret).write_text("x\n")
-            conf = pathlib.Path(folder, "feature-producer.conf")
-            text = (BASE / "feature-producer.conf").read_text().replace("/etc/l2flow/kafka", folder)
-            variables = {item["name"]: item.get("value", "feature-producer-0")
-                         for item in of_kind("StatefulSet")[0]["spec"]["template"]["spec"]["containers"][0]["env"]}
-            for added, code in (("", 0), ("no_such_key = 1\n", 78)):
-                conf.write_text(text + added)
-                done = subprocess.run([program, "--config", conf, "--check-config"], env={**os.environ, **variables},
-                                      capture_output=True, text=True, check=False, timeout=20)
-                self.assertEqual(done.returncode, code, done.stderr)
+        for name, workload in services().items():
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                self.check_configuration(name, workload, folder)
+
+    def check_configuration(self, name, workload, folder):
+        program = pathlib.Path(os.environ["L2FLOW_BIN"], name)
+        pathlib.Path(folder, "password").write_text("x\n")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
+                        "/CN=x", "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt"], check=True, capture_output=True)
+        conf = pathlib.Path(folder, f"{name}.conf")
+        text = re.sub("/etc/l2flow/(kafka|postgres)/", f"{folder}/", (BASE / f"{name}.conf").read_text())
+        variables = {item["name"]: item.get("value", f"{name}-0")
+                     for item in workload["spec"]["template"]["spec"]["containers"][0]["env"]}
+        for added, code in (("", 0), ("no_such_key = 1\n", 78)):
+            conf.write_text(text + added)
+            done = subprocess.run([program, "--config", conf, "--check-config"], env={**os.environ, **variables},
+                                  capture_output=True, text=True, check=False, timeout=20)
+            self.assertEqual(done.returncode, code, done.stderr)
 
 
 class Images(unittest.TestCase):
@@ -163,7 +186,7 @@ class Images(unittest.TestCase):
         done = self.hadolint(text)
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertNotEqual(self.hadolint(text + "RUN cd /tmp && sudo ls\n").returncode, 0)
-        for stage in ("feature-producer", "l2replay", "l2ctl"):
+        for stage in ("feature-producer", "bar-archiver", "l2replay", "l2ctl"):
             self.assertIn(f"FROM runtime AS {stage}\n", text)
         self.assertRegex(text, r"(?m)^USER 65532:65532$")
 
