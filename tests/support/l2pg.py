@@ -7,7 +7,7 @@
         pg.login("arc", "l2flow_archiver")           # a login role in a group; returns its password
         pg.freeze(); pg.thaw()                       # SIGSTOP, SIGCONT to all of its processes
         pg.kill(); pg.start()                        # a crash (SIGKILL to all), and back with the same data
-    Postgres(dir, tls=True)                          # pg.ca, and other certificates: see Certificates
+    Postgres(dir, tls=True)                          # pg.certificates, by l2certs; pg.present("expired")
     Postgres(dir, timescale=False)                   # None: where it is installed
 
 PostgreSQL refuses to run as root: then it runs as the user postgres, and its data, which that user must reach, goes to
@@ -34,6 +34,7 @@ import sys
 import tempfile
 import time
 
+import l2certs
 import l2kafka
 
 READY_SECONDS_MAX = 60
@@ -77,54 +78,6 @@ def server_user():
             from None
 
 
-class Certificates:
-    """ca, server (127.0.0.1, ::1, localhost), expired, wrong_host (of the same CA), foreign_ca, foreign: NAME.crt, .key."""
-
-    def __init__(self, directory):
-        self.dir = pathlib.Path(directory)
-        self.dir.mkdir(parents=True, exist_ok=True)
-        if not (self.dir / "foreign.crt").exists():
-            self._make()
-
-    def __getattr__(self, name):
-        return str(self.dir / f"{name}.crt")
-
-    def _openssl(self, *args):
-        done = subprocess.run(["openssl", *args], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=self.dir,
-                              timeout=60, check=False)
-        if done.returncode != 0:
-            raise PostgresError(f"openssl {args[0]}: {done.stderr[-500:]}")
-
-    def _ca(self, name):
-        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-                      "-subj", f"/CN=l2flow test {name}", "-keyout", f"{name}.key", "-out", f"{name}.crt")
-
-    def _leaf(self, name, ca, names, expired=False):
-        self._openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", f"/CN={name}",
-                      "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        (self.dir / f"{name}.ext").write_text(f"subjectAltName={names}\n")
-        # 'x509 -days' counts from now and takes no negative number on every version: 'ca' takes both ends
-        (self.dir / f"{name}.cnf").write_text(
-            "[ca]\ndefault_ca=d\n[d]\ndatabase=$ENV::L2_INDEX\nserial=$ENV::L2_SERIAL\nnew_certs_dir=.\n"
-            "default_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n")
-        (self.dir / f"{name}.index").write_text("")
-        (self.dir / f"{name}.serial").write_text(secrets.token_hex(8) + "\n")
-        os.environ["L2_INDEX"], os.environ["L2_SERIAL"] = f"{name}.index", f"{name}.serial"
-        end = "20010101000000Z" if expired else time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + 30 * 86400))
-        self._openssl("ca", "-batch", "-notext", "-config", f"{name}.cnf", "-startdate", "20000101000000Z", "-enddate", end,
-                      "-cert", f"{ca}.crt", "-keyfile", f"{ca}.key", "-extfile", f"{name}.ext", "-in", f"{name}.csr",
-                      "-out", f"{name}.crt")
-
-    def _make(self):
-        here = "IP:127.0.0.1,IP:::1,DNS:localhost"
-        self._ca("ca")
-        self._ca("foreign_ca")
-        self._leaf("server", "ca", here)
-        self._leaf("expired", "ca", here, expired=True)
-        self._leaf("wrong_host", "ca", "DNS:elsewhere.example")
-        self._leaf("foreign", "foreign_ca", here)
-
-
 class Postgres:
     """One server. dir holds data, log, certificates and connection parameters, and outlives restarts."""
 
@@ -145,7 +98,7 @@ class Postgres:
         self.pid = None
         self._place()
         self.password = self._secret("superuser")
-        self.certificates = Certificates(self.dir / "tls") if tls else None
+        self.certificates = l2certs.make(self.dir / "tls") if tls else None
 
     # ---- folders
 
@@ -192,7 +145,8 @@ class Postgres:
         shutil.rmtree(self.root, ignore_errors=True)
         if self.socket != str(self.root):
             shutil.rmtree(self.socket, ignore_errors=True)
-        (self.dir / "data").unlink(missing_ok=True) if (self.dir / "data").is_symlink() else None
+        if (self.dir / "data").is_symlink():
+            (self.dir / "data").unlink()
 
     # ---- start, stop
 
@@ -239,7 +193,7 @@ class Postgres:
             fixed.update({"shared_preload_libraries": "'timescaledb'", "timescaledb.telemetry_level": "off",
                           "timescaledb.max_background_workers": 4})
         if self.tls:
-            fixed.update({"ssl": "on", "ssl_cert_file": "'server.crt'", "ssl_key_file": "'server.key'"})
+            fixed.update({"ssl": "on", "ssl_cert_file": "'server.pem'", "ssl_key_file": "'server.pem'"})
             self.present("server")
         fixed.update(self.settings)
         (self.data / "l2flow.conf").write_text("".join(f"{key} = {value}\n" for key, value in fixed.items()))
@@ -250,13 +204,12 @@ class Postgres:
         self._give(self.data / "l2flow.conf")
 
     def present(self, name, running=False):
-        """Which certificate the server shows from its next start on: server, expired, wrong_host or foreign."""
-        for suffix in ("crt", "key"):
-            target = self.data / f"server.{suffix}"
-            target.unlink(missing_ok=True)
-            shutil.copy(self.certificates.dir / f"{name}.{suffix}", target)
-            target.chmod(0o600)
-            self._give(target)
+        """Which certificate (a kind of l2certs) the server shows, from its next start or, when it is running, from now on."""
+        target = self.data / "server.pem"
+        target.unlink(missing_ok=True)
+        shutil.copy(self.certificates.keystore(name), target)
+        target.chmod(0o600)
+        self._give(target)
         if running:
             self.reload()
 
@@ -310,8 +263,9 @@ class Postgres:
     def running(self):
         if self._child is not None:
             return self._child.poll() is None
-        self.pid = pid_of(self.data)
-        return self.pid is not None
+        found = pid_of(self.data)
+        self.pid = found or self.pid
+        return found is not None
 
     def processes(self):
         """The postmaster and its children."""
@@ -326,25 +280,28 @@ class Postgres:
 
     def kill(self):
         """SIGKILL to all of its processes: a crash."""
-        if self.running():
-            for pid in self.processes():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def _end(self, sig):
+        pid = self.pid if self._child is not None else pid_of(self.data) or self.pid
         if self.running():
-            os.kill(self.pid, sig)
-            if not self._wait_end(STOP_SECONDS_MAX):
-                os.kill(self.pid, signal.SIGKILL)
-                self._wait_end(STOP_SECONDS_MAX)
+            os.kill(pid, sig)
+        if pid is not None and not self._wait_end(pid, STOP_SECONDS_MAX) and self.running():
+            os.kill(pid, signal.SIGKILL)
+            self._wait_end(pid, STOP_SECONDS_MAX)
         self._child = None
         self.pid = None
 
-    def _wait_end(self, seconds):
+    def _wait_end(self, pid, seconds):
+        """Until it is gone, not only dying: the next postmaster asks whether the pid of postmaster.pid is there."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if not self.running():
+            if self._child is not None:
+                self._child.poll()
+            if not os.path.exists(f"/proc/{pid}"):
                 return True
             time.sleep(0.02)
         return False
@@ -424,26 +381,38 @@ def port_of(directory):
         return None
 
 
+def choose_port(directory, port, port_is_given):
+    """The port that it had or that is asked for; another when nobody asked and that one is taken."""
+    port = port if port_is_given else port_of(directory) or port
+    if l2kafka.port_is_free(port):
+        return port
+    if port_is_given:
+        raise PostgresError(f"port {port} on 127.0.0.1 is taken by another program: "
+                            "choose one with L2FLOW_PG_PORT=N ./run up")
+    other = l2kafka.free_port()
+    print(f"port {port} is taken by another program: using {other}", file=sys.stderr)
+    return other
+
+
+def start_to_stay(directory, port, port_is_given):
+    if is_made(directory):
+        pg = Postgres(directory, port=port_of(directory), keep=True, durable=True)
+        if pg.running():
+            return pg
+    pg = Postgres(directory, port=choose_port(directory, port, port_is_given), keep=True, durable=True)
+    try:
+        pg.start()
+    except BaseException:
+        pg.kill()
+        raise
+    (directory / "port").write_text(f"{pg.port}\n")
+    return pg
+
+
 def up(directory, port, port_is_given, l2ctl):
     """A server that stays: database l2flow, migrated, with a login role for each service; its settings in DIR/*.conf."""
     directory = pathlib.Path(directory)
-    known = port_of(directory)
-    pg = Postgres(directory, port=known or port, keep=True, durable=True)
-    if not pg.running():
-        if port_is_given or known is None:
-            pg.port = port
-        if not l2kafka.port_is_free(pg.port):
-            if port_is_given:
-                raise PostgresError(f"port {port} on 127.0.0.1 is taken by another program: "
-                                    "choose one with L2FLOW_PG_PORT=N ./run up")
-            taken, pg.port = pg.port, l2kafka.free_port()
-            print(f"port {taken} is taken by another program: using {pg.port}", file=sys.stderr)
-        try:
-            pg.start()
-        except BaseException:
-            pg.kill()
-            raise
-        (directory / "port").write_text(f"{pg.port}\n")
+    pg = start_to_stay(directory, port, port_is_given)
     if pg.psql(f"SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}'") == "0":
         pg.database(DATABASE)
     write_private(directory / "admin.conf", pg.settings_of(DATABASE))
