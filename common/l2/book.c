@@ -10,6 +10,7 @@ const char *const l2_reject_names[L2_REJECTS + 1] = {
     [L2_REJECT_TOO_LARGE] = "too_large",
     [L2_REJECT_UNDECODABLE] = "undecodable",
     [L2_REJECT_UNKNOWN_SCHEMA] = "unknown_schema",
+    [L2_REJECT_WRONG_PARTITION] = "wrong_partition",
     [L2_REJECT_SYMBOL_INVALID] = "symbol_invalid",
     [L2_REJECT_SYMBOL_MISMATCH] = "symbol_mismatch",
     [L2_REJECT_WRONG_EXCHANGE] = "wrong_exchange",

@@ -16,6 +16,9 @@ const struct config_row fp_config_rows[] = {
      "the exchange whose snapshots these are; another's are dead letters; required"},
     {"topic_prefix", CONFIG_STRING, "", "0", "64",
      "goes before every topic's name, as in \"paper.\""},
+    {"feed_partitioner", CONFIG_ENUM, "murmur2", "", "murmur2|crc32|none",
+     "how the feed chooses a key's partition: murmur2 as Java clients, crc32 as librdkafka's "
+     "default; a key found elsewhere is a dead letter; none: not checked"},
     {"group_id", CONFIG_STRING, "feature-producer", "1", "200",
      "consumer group; the topic prefix goes before it"},
     {"replica", CONFIG_STRING, "feature-producer-0", "1", "200",

@@ -45,6 +45,8 @@ struct service {
     struct fp_wire wire;
     struct fp_core *core;
     struct bus *bus;
+    bool checks_partition;
+    enum bus_partitioner partitioner; /* the feed's */
     struct bus_producer *beats;
     struct fp_settings settings;
     char schema_version[L2_SCHEMA_VERSION_BYTES_MAX];
@@ -317,12 +319,26 @@ static enum err_class restore(struct service *s, const struct bus_event *assigne
 
 /* ---- the loop ---- */
 
+/* A symbol that is sent to two partitions would be two streams, with two bars for each time. Of
+ * what is no snapshot, or has no key, another reason says more. */
+static void check_partition(const struct service *s, struct fp_event *e)
+{
+    if (!s->checks_partition || e->kind != FP_SNAPSHOT || e->key.n == 0 ||
+        bus_partition_of(s->partitioner, e->key.data, e->key.n, s->params.partitions_n) ==
+            e->partition)
+        return;
+    e->kind = FP_DEAD_BYTES;
+    e->reject = L2_REJECT_WRONG_PARTITION;
+    e->snapshot = NULL;
+}
+
 static enum err_class on_record(struct service *s, const struct bus_event *record, int64_t now_us,
                                 struct err *err)
 {
     struct fp_event *event = &s->event;
 
     fp_wire_event(&s->wire, record, now_us, event);
+    check_partition(s, event);
     if (event->snapshot != NULL)
         s->newest_event_us = event->snapshot->event_time_us;
     s->moved = true;
@@ -542,8 +558,12 @@ static void warn_purge(const struct service *s)
 
 static enum err_class run_live(struct service *s, struct err *err)
 {
+    const char *const partitioner = config_string(s->config, "feed_partitioner");
+
     name_topics(s);
     warn_purge(s);
+    s->checks_partition = strcmp(partitioner, "none") != 0;
+    s->partitioner = strcmp(partitioner, "crc32") == 0 ? BUS_CRC32 : BUS_MURMUR2;
     if (fp_settings_load(s->config, &s->settings, err) != ERR_OK || connect(s, err) != ERR_OK)
         return err->class;
     l2_schema_version(&s->params.l2, s->schema_version);

@@ -15,7 +15,7 @@ math.fsum. So a disagreement is a difference in meaning, not in rounding.
 
 Closes are by event time; `closes` are recorded clock closes, dicts with symbol, bar_time and resume {epoch, sequence}
 (rows of l2_bars.avro whose closed_by is "clock"): each happens right after the snapshot that its resume names. The end of
-the input closes nothing. Adopting a feed after 100 late records is left out: streams for this module must not hold that.
+the input closes nothing. The 100th of late records in a row whose order is their own begins its symbol anew (`adopted`).
 """
 
 import bisect
@@ -32,6 +32,8 @@ fastavro.read.LOGICAL_READERS.pop("long-timestamp-micros", None)
 US = 1_000_000
 SYMBOL_TTL = 7 * 24 * 3600 * US
 MAX_AHEAD = 5 * US
+ADOPT_LATE = 100
+ADOPT_CLOCKS = 60 * US
 MAX_LEVELS = 1000
 MAX_NAME = 32
 SYMBOL = re.compile(r"[A-Za-z0-9._-]{1,32}", re.ASCII)
@@ -42,7 +44,7 @@ SETS = {
     "standard": COLUMNS,
     "flow_only": ("kyle_lambda", "ofi_15m", "depth_imbalance_l5"),
 }
-REASONS = ("too_large", "undecodable", "unknown_schema", "symbol_invalid", "symbol_mismatch", "wrong_exchange",
+REASONS = ("too_large", "undecodable", "unknown_schema", "wrong_partition", "symbol_invalid", "symbol_mismatch", "wrong_exchange",
            "event_time_ahead", "empty_side", "not_finite", "price_not_positive", "quantity_negative",
            "levels_out_of_order", "crossed_book", "max_symbols")
 
@@ -80,9 +82,10 @@ class Params:
 
 class Snap:
     """An accepted snapshot, with whether its link to the one before holds."""
-    __slots__ = ("time", "sequence", "epoch", "bids", "asks", "bid", "ask", "mid", "flow", "previous", "linked")
+    __slots__ = ("time", "sequence", "epoch", "bids", "asks", "bid", "ask", "mid", "flow", "previous", "linked", "adopted")
 
-    def __init__(self, record, previous, linked):
+    def __init__(self, record, previous, linked, adopted=False):
+        self.adopted = adopted
         self.time = record["event_time"]
         self.sequence = record["sequence"]
         self.epoch = record["epoch"]
@@ -249,7 +252,7 @@ class Symbol:
         self.break_next = False  # a rejected or late record came since the newest accepted one
         self.watermark = None   # event time never goes behind this
         self.next_bar = None    # opening of the oldest bar not closed
-        self.late = 0           # late records since the newest accepted one
+        self.late = []          # (epoch, sequence, time) of the late records in a row, in order
 
     def verdict(self, record):
         """accept, duplicate or late."""
@@ -259,6 +262,24 @@ class Symbol:
         if record["epoch"] < newest.epoch or record["event_time"] < self.watermark:
             return "late"
         return "accept"
+
+    def drop_late(self, record):
+        """A late record. True when it is the last that shows a restarted feed."""
+        self.break_next = True
+        if abs(record["event_time"] - record["received_time"]) > ADOPT_CLOCKS:
+            self.late = []
+            return False
+        here = (record["epoch"], record["sequence"], record["event_time"])
+        if self.late and not (here[:2] > self.late[-1][:2] and here[2] >= self.late[-1][2]):
+            self.late = []
+        self.late.append(here)
+        return len(self.late) == ADOPT_LATE
+
+    def adopt(self, record):
+        snap = Snap(record, None, False, adopted=True)
+        self.snaps, self.times = [snap], [snap.time]
+        self.next_bar = snap.time - snap.time % self.params.bar
+        self.break_next, self.late, self.watermark = False, [], snap.time
 
     def accept(self, record):
         previous = self.snaps[-1] if self.snaps else None
@@ -270,7 +291,7 @@ class Symbol:
         self.snaps.append(snap)
         self.times.append(snap.time)
         self.break_next = False
-        self.late = 0
+        self.late = []
         self.watermark = snap.time if self.watermark is None else max(self.watermark, snap.time)
 
     def close_through(self, event_time, closed_by):
@@ -305,7 +326,7 @@ class Symbol:
             columns["kyle_lambda"], terms["kyle_lambda"] = kyle(inside, p.sample, p.min_samples)
         return {"exchange": self.exchange, "symbol": self.name, "bar_time": opening, "bar_seconds": p.bar_seconds,
                 "schema_version": p.schema_version(), **columns, "snapshots": len(in_bar),
-                "gaps": sum(snap.broken for snap in in_bar), "coverage": (p.window - gap) / p.window,
+                "gaps": sum(snap.broken or snap.adopted for snap in in_bar), "coverage": (p.window - gap) / p.window,
                 "last_event_time": last.time, "closed_by": closed_by,
                 "resume": {"epoch": last.epoch, "sequence": last.sequence, "last_event_time": last.time},
                 "terms": terms, "spreads": [snap.spread_bps() for snap in in_bar]}
@@ -321,7 +342,8 @@ class Run:
         self.rows = {}  # (symbol, bar_time) → row, for the purge
         self.bars, self.features, self.dead_letters = [], [], []
         self.dropped = collections.Counter()
-        self.longest_late = 0  # at 100 a producer may adopt a new epoch, which this does not do
+        self.adopted = []  # (symbol, event time)
+        self.emitted = {}  # symbol → bar_time of its newest bar
         self.closes = collections.defaultdict(list)
         for close in closes or ():
             key = (close["symbol"], close["resume"]["epoch"], close["resume"]["sequence"])
@@ -330,6 +352,9 @@ class Run:
     def emit(self, rows):
         p = self.params
         for row in rows:
+            if row["bar_time"] <= self.emitted.get(row["symbol"], -math.inf):
+                continue
+            self.emitted[row["symbol"]] = row["bar_time"]
             self.bars.append(row)
             self.rows[row["symbol"], row["bar_time"]] = row
             source_time = row["bar_time"] - p.purge_bars * p.bar
@@ -357,14 +382,12 @@ class Run:
             self.reject(index, record, reason)
             return
         symbol = self.symbols.get(name)
+        adopts = False
         if symbol is not None:
             verdict = symbol.verdict(record)
-            if verdict != "accept":
+            adopts = verdict == "late" and symbol.drop_late(record)
+            if verdict != "accept" and not adopts:
                 self.dropped[verdict] += 1
-                if verdict == "late":
-                    symbol.break_next = True
-                    symbol.late += 1
-                    self.longest_late = max(self.longest_late, symbol.late)
                 return
             time = record["event_time"]
             last_close = symbol.snaps[-1].time + SYMBOL_TTL
@@ -373,7 +396,11 @@ class Run:
                 symbol = None  # retired: starts anew
         if symbol is None:
             symbol = self.symbols[name] = Symbol(self.params, self.exchange, name)
-        symbol.accept(record)
+        if adopts and symbol.snaps:
+            symbol.adopt(record)
+            self.adopted.append((name, record["event_time"]))
+        else:
+            symbol.accept(record)
         for bar_time in sorted(self.closes.pop((name, record["epoch"], record["sequence"]), ())):
             self.emit(symbol.close_through(bar_time + self.params.bar, "clock"))
 

@@ -20,6 +20,8 @@
 static const struct config_row config_rows[] = {
     {"topic_prefix", CONFIG_STRING, "", "0", "64", "stands before every topic's name"},
     CONNECT_KAFKA_ROWS,
+    {"feed_partitioner", CONFIG_ENUM, "murmur2", "", "murmur2|crc32",
+     "how a key's partition is chosen: murmur2 as Java clients, crc32 as librdkafka's default"},
     {"L2_PROFILE", CONFIG_ENUM, "development", "", "development|production",
      "production refuses a rehearsal clock"},
     {"L2_CLOCK", CONFIG_STRING, "", "0", "120", "the rehearsal clock"},
@@ -73,6 +75,8 @@ static enum err_class load_config(struct replay *r, struct err *err)
         e = connect_kafka_load(r->config, r->args.bootstrap, BOOTSTRAP_DEFAULT, &r->kafka, err);
     if (e != ERR_OK)
         return e;
+    if (r->args.has_topics && strcmp(config_string(r->config, "feed_partitioner"), "crc32") == 0)
+        connect_kafka_add(&r->kafka, "partitioner", "consistent_random");
     r->prefix = r->args.prefix != NULL ? r->args.prefix : config_string(r->config, "topic_prefix");
     return ERR_OK;
 }
