@@ -6,7 +6,7 @@
 A stream holds several symbols, and among good snapshots: gaps (also of exactly max_gap), duplicates, late records, new
 epochs, bad books of every reason, missing flow, equal times, times exactly on a second or on a bar, jumps over many bars,
 books of fewer than 5 levels, quantities of zero, unchanged books. A calm stream holds few of these, so that the windowed
-columns exist; a wild one many. Late records never come in runs that would make a producer adopt a new epoch (100).
+columns exist; a wild one many. Some feeds are restarted with a clock that steps, and become late until they are adopted.
 
 As a program, `l2_streams.py SEED OUT.avro` writes one and prints its parameters.
 """
@@ -69,6 +69,7 @@ class Feed:
         self.still = rng.choice((0.1, 0.6))            # share of unchanged prices
         self.odd = {"calm": 0.002, "mixed": 0.02, "wild": 0.25}[mood]
         self.step = rng.choice((50_000, 100_000, 250_000, 500_000, 1_000_000)) * rng.choice((1, 1, 2))
+        self.restarts = rng.choice((0, 0, 1, 2))
         self.book = None
         self.out = []
 
@@ -182,6 +183,22 @@ class Feed:
         self.epoch += self.rng.choice((1, 100))
         self.sequence = self.rng.randrange(1000)
 
+    def restart(self):
+        """Another epoch, a clock that steps back, and enough records to be adopted, or nearly."""
+        rng, bar = self.rng, self.params["bar_seconds"] * US
+        self.restarts -= 1
+        self.epoch += rng.choice((-1, 1))
+        self.sequence = rng.randrange(1000)
+        self.time -= rng.choice((0, US, bar // 2, bar, 2 * bar + 17, self.params["window_seconds"] * US))
+        lag = rng.choice((0, 0, 0, 59 * US, 61 * US))  # of the recorder's clock: past 60 s nothing is adopted
+        for _ in range(rng.choice((98, 99, 100, 130))):
+            self.send(self.record(received_time=self.time + lag))
+            self.newest = self.time
+            self.sequence += 1
+            self.advance()
+            if rng.random() < 0.01:
+                rng.choice((self.bad, self.duplicate))()
+
     def bad(self):
         record = self.record()
         for spoil in self.rng.sample(SPOILS, self.rng.choice((1, 1, 1, 2))):
@@ -193,7 +210,9 @@ class Feed:
     def run(self, count):
         odd = (self.gap, self.gap, self.jump, self.duplicate, self.late, self.late_epoch, self.new_epoch, self.bad, self.bad)
         while self.time < self.until and len(self.out) < count:
-            if self.rng.random() < self.odd:
+            if self.restarts > 0 and self.rng.random() < 1 / 400:
+                self.restart()
+            elif self.rng.random() < self.odd:
                 self.rng.choice(odd)()
             else:
                 self.good()
@@ -289,7 +308,7 @@ def recorded_closes(rng, records, params, want):
         close = {"symbol": name, "bar_time": snap.time - snap.time % bar + rng.choice((0, 0, bar)),
                  "resume": {"epoch": snap.epoch, "sequence": snap.sequence}}
         again = l2_ref.run(records, closes + [close], **params)
-        if not again.closes and again.longest_late < 90:
+        if not again.closes:
             closes = [row for row in again.bars if row["closed_by"] == "clock"]
             seen = again
     return closes

@@ -147,6 +147,55 @@ class Links(unittest.TestCase):
         self.assertIsNone(bars[0]["ofi_15m"])
 
 
+class Adopting(unittest.TestCase):
+    """A feed that is restarted with a clock behind the symbol's."""
+
+    def restarted(self, count, first=70, **other):
+        # An hour ahead once, as a bar of its own; then the true time again, each second.
+        return [snap(0, 1), snap(3600, 2)] + [snap(first + i, 1 + i, epoch=2, **other) for i in range(count)]
+
+    def bars(self, records):
+        return [(bar["bar_time"] - T0) // (60 * US) for bar in minute(records)[0]]
+
+    def test_the_hundredth_late_record_is_the_first(self):
+        # fault: adopted at the 101st
+        records = self.restarted(99)
+        seen = l2_ref.run(records, bar_seconds=60, window_seconds=60, purge_bars=0)
+        self.assertEqual((seen.adopted, seen.dropped["late"]), ([], 99))
+        records = self.restarted(100)
+        seen = l2_ref.run(records, bar_seconds=60, window_seconds=60, purge_bars=0)
+        self.assertEqual((seen.adopted, seen.dropped["late"]), ([("S", T0 + 169 * US)], 99))
+
+    def test_nothing_is_emitted_twice_and_windows_are_empty(self):
+        # fault: no emitted bars remembered; the old snapshots kept; the adopted one not counted in gaps
+        records = self.restarted(100) + every_second(170, 3670, start=101, epoch=2)
+        bars = minute(records)[0]
+        self.assertEqual([bar["bar_time"] for bar in bars], [T0 + i * 60 * US for i in range(61)])
+        self.assertEqual((bars[-1]["snapshots"], bars[-1]["gaps"], bars[-1]["coverage"]), (60, 0, 1.0))
+        in_open_bar = minute([snap(0, 1)] + [snap(5 + i / 10, 1 + i, epoch=0) for i in range(100)] + [snap(60, 2)])[0][0]
+        self.assertEqual((in_open_bar["snapshots"], in_open_bar["gaps"], in_open_bar["last_event_time"]),
+                         (1, 1, T0 + round(14.9 * US)))
+
+    def test_the_late_ones_must_be_in_order_and_their_clocks_near(self):
+        # fault: a run not begun anew; >= for > at 60 s
+        def adopted(records):
+            return len(l2_ref.run(records, bar_seconds=60, window_seconds=60, purge_bars=0).adopted)
+
+        records = self.restarted(120)
+        records[60], records[61] = records[61], records[60]
+        self.assertEqual(adopted(records), 0)
+        for shift, want in ((60 * US, 1), (60 * US + 1, 0), (-5 * US, 1)):
+            late = self.restarted(100)
+            for record in late[2:]:
+                record["received_time"] = record["event_time"] + shift
+            self.assertEqual(adopted(late), want)
+        again = self.restarted(100)
+        again[50:50] = [snap(3600, 2), snap(3600, 1)]  # duplicates neither count nor end it
+        self.assertEqual(adopted(again), 1)
+        again[50:50] = [snap(3601, 3)]
+        self.assertEqual(adopted(again), 0)
+
+
 class Ofi(unittest.TestCase):
     def test_each_case_of_e_n(self):
         # (bid, its quantity, ask, its quantity): seed, then each direction
