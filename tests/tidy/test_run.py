@@ -10,7 +10,7 @@ import unittest
 import rules
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMMANDS = "demo test build up down status deps fuzz soak bench format completion".split()
+COMMANDS = "demo test build up down status deps fuzz soak bench coverage format completion".split()
 
 
 def run(*words):

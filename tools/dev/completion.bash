@@ -1,13 +1,13 @@
 # source <(./run completion bash)
 _l2flow_run() {
-    local word=${COMP_WORDS[COMP_CWORD]} words="demo test build up down status deps fuzz soak bench format completion --help"
+    local word=${COMP_WORDS[COMP_CWORD]} words="demo test build up down status deps fuzz soak bench coverage format completion --help"
     if [ "$COMP_CWORD" -gt 1 ]; then
         case ${COMP_WORDS[1]} in
             demo) words="--keep --synthetic" ;;
-            test) words="unit sim contract integration e2e fault fuzz tidy" ;;
+            test) words="unit sim contract tsan integration e2e fault fuzz tidy" ;;
             up) words="--no-postgres" ;;
-            build) words="release dev asan fuzz" ;;
-            deps) words="build kafka python postgres test" ;;
+            build) words="release dev asan tsan coverage fuzz" ;;
+            deps) words="build kafka python postgres test tsan" ;;
             fuzz) words="--seconds" ;;
             soak) words="--cycles" ;;
             completion) words="bash" ;;

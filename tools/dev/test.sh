@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # test.sh [LABEL…]: builds what the labels need, runs them, ends with a table of times and 'N passed, N failed, N skipped'.
-# A label is a folder under tests/. unit, sim and contract run a second time under AddressSanitizer and UBSan.
+# A label is a folder under tests/. unit, sim and contract run a second time under AddressSanitizer and UBSan; tsan is no
+# folder, but those tests of any folder whose code has threads, under ThreadSanitizer.
 set -euo pipefail
 # shellcheck source=tools/dev/common.sh
 . "$(dirname "$0")/common.sh"
 cd "$ROOT"
 
-LABELS=(tidy unit sim contract integration e2e fault fuzz) # cheapest news first
+LABELS=(tidy unit sim contract tsan integration e2e fault fuzz) # cheapest news first
 SANITIZED=" unit sim contract "
-WITH_KAFKA=" integration e2e fault "
-ALONE=" integration e2e fault tidy " # measure time or use every core themselves: one at a time
+WITH_KAFKA=" tsan integration e2e fault "
+ALONE=" tsan integration e2e fault tidy " # measure time or use every core themselves: one at a time
+# One thread alone cannot race: the domain, the codecs, the cores and their simulator are left out.
+THREADED='^(test_bus_.*|bus_api|bus_consumer|test_svc|test_http.*|test_log|test_metrics|test_ba_.*|test_archiver.*|pgc)$'
 LOGS=$ROOT/build/test
 
 for label in "$@"; do
@@ -19,6 +22,7 @@ done
 rm -rf "$LOGS"
 mkdir -p "$LOGS"
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1}
+export TSAN_OPTIONS=${TSAN_OPTIONS:-second_deadlock_stack=1:history_size=4}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1:halt_on_error=1}
 
 passed=0 failed=0 skipped=0
@@ -30,11 +34,12 @@ attribute() { sed -n "s/^.*[[:space:]]$1=\"\([0-9]*\)\".*$/\1/p" "$2" 2>/dev/nul
 
 # run_label LABEL PRESET
 run_label() {
-    local label=$1 preset=$2 started=$SECONDS report=$LOGS/$1-$2.xml jobs command code=0 total bad left_out
+    local label=$1 preset=$2 started=$SECONDS report=$LOGS/$1-$2.xml jobs command code=0 which=(-L "^$1\$") total bad left_out
     jobs=$(nproc)
     [[ $ALONE != *" $label "* ]] || jobs=1
+    [ "$label" != tsan ] || which=(-R "$THREADED")
     say "test $label on $preset"
-    command=(ctest --test-dir "build/$preset" -L "^$label\$" -j "$jobs" --output-on-failure --output-junit "$report")
+    command=(ctest --test-dir "build/$preset" "${which[@]}" -j "$jobs" --output-on-failure --output-junit "$report")
     if [[ $WITH_KAFKA == *" $label "* ]]; then
         command=("$VENV/bin/python" tests/support/l2kafka.py run "$VAR/test-kafka.$$" "${command[@]}")
     fi
@@ -69,7 +74,7 @@ table+=$'\n'$(row "(deps)" "" "" "" "" $((SECONDS - started)))
 for label in "$@"; do
     presets=(dev)
     [[ $SANITIZED != *" $label "* ]] || presets+=(asan)
-    [ "$label" != fuzz ] || presets=(fuzz)
+    case $label in fuzz | tsan) presets=("$label") ;; esac
     for preset in "${presets[@]}"; do
         ! build "$preset" || run_label "$label" "$preset"
     done
