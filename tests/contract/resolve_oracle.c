@@ -45,8 +45,8 @@ int main(void)
                                &err) != ERR_OK) {
             say('P', err.text, strlen(err.text));
         } else {
-            const enum codec_status s = codec_plan_transcode(plan, (const uint8_t *)body,
-                                                             lengths[2], out, sizeof out, &n);
+            const enum codec_status s =
+                codec_plan_transcode(plan, (const uint8_t *)body, lengths[2], out, sizeof out, &n);
             if (s == CODEC_OK)
                 say('O', out, n);
             else
