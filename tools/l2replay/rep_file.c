@@ -46,6 +46,8 @@ enum err_class rep_file_open(const char *path, struct rep_file **ret_file, struc
     struct rep_file *const f = rep_alloc(1, sizeof *f);
     f->path = path;
     f->gz = gz;
+    f->cap = READ_BYTES;
+    f->buf = rep_alloc(f->cap, 1);
     f->bytes = S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
     *ret_file = f;
     return ERR_OK;

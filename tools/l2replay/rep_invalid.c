@@ -245,14 +245,8 @@ static void spoil_book(enum rep_invalid kind, uint64_t *random, struct codec_l2_
 static void spoil_names(enum rep_invalid kind, uint64_t count, uint64_t *random,
                         struct rep_invalid_record *r)
 {
-    static const char *const bad[] = {"BAD/USDT",
-                                      "BAD USDT",
-                                      "B\xc3\x84"
-                                      "DUSDT",
-                                      "BAD\nUSDT",
-                                      "*",
-                                      "BAD:USDT",
-                                      "BAD\x7f"};
+    static const char *const bad[] = {"BAD/USDT", "BAD USDT", "B\303\204DUSDT", "BAD\nUSDT",
+                                      "*",        "BAD:USDT", "BAD\177"};
     struct codec_l2_snapshot *const v = r->snapshot;
 
     switch (kind) {
