@@ -78,6 +78,15 @@ def server_user():
             from None
 
 
+def sweep():
+    """Removes what tests that were killed have left in /var/tmp: their server went with them, its data did not."""
+    for owner in pathlib.Path("/var/tmp").glob("l2flow-pg.*/owner"):
+        with contextlib.suppress(OSError, ValueError):
+            data = owner.parent / "data"
+            if not os.path.exists(f"/proc/{int(owner.read_text())}") and pid_of(data) is None:
+                shutil.rmtree(owner.parent, ignore_errors=True)
+
+
 class Postgres:
     """One server. dir holds data, log, certificates and connection parameters, and outlives restarts."""
 
@@ -110,7 +119,10 @@ class Postgres:
         elif link.is_symlink() and link.resolve().is_dir():
             self.root = link.resolve().parent
         else:
+            sweep()
             self.root = pathlib.Path(tempfile.mkdtemp(prefix="l2flow-pg.", dir="/var/tmp"))
+            if not self.keep:
+                (self.root / "owner").write_text(str(os.getpid()))
             link.unlink(missing_ok=True)
             link.symlink_to(self.root / "data")
         self.data = self.root / "data"

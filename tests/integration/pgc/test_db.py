@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import l2kafka
@@ -128,6 +129,20 @@ class UpDown(unittest.TestCase):
         pg.kill()
         self.assertEqual(self.l2pg("up"), address)  # after a crash
         self.l2pg("down")
+
+    def test_it_ends_with_the_process_that_started_it(self):
+        script = (f"import l2pg, sys\npg = l2pg.Postgres({str(self.dir)!r}).start()\n"
+                  "print(pg.pid, pg.root, flush=True)\nsys.stdin.read()")
+        with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            pid, root = child.stdout.readline().split()
+            child.kill()
+        deadline = time.monotonic() + 20
+        while os.path.exists(f"/proc/{pid}"):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        if os.geteuid() == 0:  # its data is not in self.dir: the next test's server removes it
+            l2pg.Postgres(self.dir / "next").remove()
+            self.assertFalse(os.path.exists(root))
 
     def test_a_taken_port(self):
         with socket.socket() as taken:
