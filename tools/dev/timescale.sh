@@ -24,7 +24,6 @@ plain() {
     exit 0
 }
 
-# shellcheck disable=SC2016 # apt's own variables
 # As in librdkafka.sh: '-c', so that no hook of the machine's apt.conf.d runs.
 private_apt() {
     local suite=$1 mirror d=$WORK/apt
