@@ -2,7 +2,7 @@
 
 Parts: rate (2 million snapshots against bare consumption), decode (one snapshot), latency (500 symbols, staggered and at once),
 restart (SIGKILL to the next commit), memory (50, 500 and 5,000 symbols), flat (10 million records), cost (5 to 5,000 symbols in
-1, 2 and 4 partitions). --quick shortens all of them; its figures are not kept.
+1, 2 and 4 partitions), archiver (a million bars into PostgreSQL against a bare COPY). --quick shortens all of them; its figures are not kept.
 """
 
 import argparse
@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 import confluent_kafka  # noqa: E402
 import confluent_kafka.admin  # noqa: E402
 
+import bench_archiver  # noqa: E402
 import bench_scale  # noqa: E402
 import l2kafka  # noqa: E402
 import l2live  # noqa: E402
@@ -306,7 +307,8 @@ def part_memory(broker, folder, quick):
 
 PARTS = {"rate": part_rate, "decode": part_decode, "latency": part_latency, "restart": part_restart, "memory": part_memory,
          "flat": functools.partial(bench_scale.part_flat, sys.modules[__name__]),
-         "cost": functools.partial(bench_scale.part_cost, sys.modules[__name__])}
+         "cost": functools.partial(bench_scale.part_cost, sys.modules[__name__]),
+         "archiver": functools.partial(bench_archiver.part_archiver, sys.modules[__name__])}
 
 
 def machine():

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path += [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "fault")]
 import soak  # noqa: E402
 
-READMES = {"feature-producer": ROOT / "services" / "feature-producer" / "README.md"}
+READMES = {name: ROOT / "services" / name / "README.md" for name in ("feature-producer", "bar-archiver")}
 
 
 def binary(name):
