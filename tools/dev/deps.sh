@@ -27,7 +27,10 @@ packages_of() {
         python) python_with_venv >/dev/null || printf '%s\n' python3 python3-venv ;;
         postgres) postgres_is_there || printf '%s\n' postgresql-15 postgresql-client-15 ;;
         tsan) printf '%s\n' "${TEST_PACKAGES[@]}" ;;
-        test) packages_of python && printf '%s\n' "${TEST_PACKAGES[@]}" ;;
+        test)
+            packages_of python && printf '%s\n' "${TEST_PACKAGES[@]}"
+            command -v javac >/dev/null || echo openjdk-17-jdk-headless # java File.java: the contract with Java's Avro
+            ;;
         *) die 64 "deps: no such part: $1 (build, kafka, python, postgres, test, tsan)" ;;
     esac
 }
@@ -96,7 +99,7 @@ jars_are_right() { (cd "$KAFKA_LIB" 2>/dev/null && sha256sum --status -c "$KAFKA
 
 deps_kafka() {
     jars_are_right && return 0
-    say "Kafka 4.3.1: 92 jars, 54 MB (10 s to 2 minutes)"
+    say "Kafka 4.3.1: 93 jars, 54 MB (10 s to 2 minutes)"
     rm -rf "$DEPS/kafka"
     quietly "$DEPS/log/maven.log" mvn -B -f "$ROOT/tools/dev/kafka/pom.xml" \
         org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies \
