@@ -35,6 +35,7 @@
 /* One partition of one topic. */
 struct place {
     bool ours;
+    bool paused; /* in librdkafka, which remembers it even when the partition goes and returns */
     int64_t next; /* the offset that must come next; NOTHING: whatever comes */
     int64_t handed; /* all below was handed out; NOTHING: no record since it became ours */
     int64_t safe; /* all below may be committed */
@@ -110,7 +111,11 @@ static void wipe(struct bus_consumer *c, struct place *p)
 {
     for (unsigned i = 0; i < c->marks_n; i++)
         c->marks[i].handed[p - c->places] = NOTHING;
-    *p = (struct place){.next = NOTHING, .handed = NOTHING, .safe = NOTHING, .committed = NOTHING};
+    *p = (struct place){.paused = p->paused,
+                        .next = NOTHING,
+                        .handed = NOTHING,
+                        .safe = NOTHING,
+                        .committed = NOTHING};
 }
 
 static bool is_due(const struct place *p)
@@ -288,6 +293,25 @@ static void begin_at(struct bus_consumer *c, struct place *p, rd_kafka_topic_par
     }
 }
 
+/* Queued records of a paused partition are dropped and fetched again, from the first that was not
+ * handed out. */
+static void settle_pauses(struct bus_consumer *c)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
+
+    for (unsigned t = 0; t < c->topics_n; t++)
+        for (unsigned i = c->first[t]; i < c->first[t + 1]; i++) {
+            if (!c->places[i].ours || c->places[i].paused == c->paused)
+                continue;
+            c->places[i].paused = c->paused;
+            (void)rd_kafka_topic_partition_list_add(list, c->topics[t], (int32_t)(i - c->first[t]));
+        }
+    if (list->cnt > 0)
+        (void)(c->paused ? rd_kafka_pause_partitions(c->rk, list)
+                         : rd_kafka_resume_partitions(c->rk, list));
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 static void assign(struct bus_consumer *c, const rd_kafka_topic_partition_list_t *list)
 {
     rd_kafka_topic_partition_list_t *ours = rd_kafka_topic_partition_list_new(list->cnt + 1);
@@ -318,8 +342,7 @@ static void assign(struct bus_consumer *c, const rd_kafka_topic_partition_list_t
         }
     }
     rd_kafka_error_destroy(rd_kafka_incremental_assign(c->rk, ours));
-    if (c->paused && ours->cnt > 0)
-        (void)rd_kafka_pause_partitions(c->rk, ours);
+    settle_pauses(c);
     rd_kafka_topic_partition_list_destroy(ours);
 }
 
@@ -369,20 +392,8 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 
 void bus_consumer_pause(struct bus_consumer *c, bool paused)
 {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(8);
-
-    if (paused != c->paused) {
-        for (unsigned t = 0; t < c->topics_n; t++)
-            for (unsigned i = c->first[t]; i < c->first[t + 1]; i++)
-                if (c->places[i].ours)
-                    (void)rd_kafka_topic_partition_list_add(list, c->topics[t],
-                                                            (int32_t)(i - c->first[t]));
-        /* Queued records are dropped and fetched again from the first that was not handed out. */
-        (void)(paused ? rd_kafka_pause_partitions(c->rk, list)
-                      : rd_kafka_resume_partitions(c->rk, list));
-    }
     c->paused = paused;
-    rd_kafka_topic_partition_list_destroy(list);
+    settle_pauses(c);
 }
 
 /* ---- records ---- */

@@ -39,6 +39,11 @@ bool group_is_ours(const struct bus *bus, int32_t partition)
            bus->partitions[partition].state == P_STARTED;
 }
 
+bool group_may_commit(const struct bus *bus, int32_t partition)
+{
+    return group_is_ours(bus, partition) || bus->partitions[partition].held;
+}
+
 void group_tell(struct bus *bus, bool *event)
 {
     bus->due += !*event;
@@ -75,6 +80,7 @@ static void take_away(struct bus *bus, struct partition *p)
         group_tell(bus, &p->tell_revoked);
     end_question(bus, p);
     seek_later(bus, p, false);
+    p->held = false;
     loop_forget(bus, number_of(bus, p));
 }
 
@@ -107,6 +113,24 @@ static rd_kafka_topic_partition_list_t *list_of(const struct bus *bus, const str
     return list;
 }
 
+static void pause_or_resume(struct bus *bus, struct partition *p, bool pause)
+{
+    rd_kafka_topic_partition_list_t *list = list_of(bus, p, RD_KAFKA_OFFSET_INVALID);
+
+    if (p->paused != pause) /* fails for no partition that it knows */
+        (void)(pause ? rd_kafka_pause_partitions(bus->consumer, list)
+                     : rd_kafka_resume_partitions(bus->consumer, list));
+    p->paused = pause;
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static void started(struct bus *bus, struct partition *p)
+{
+    pause_or_resume(bus, p, false);
+    p->held = false;
+    set_state(bus, p, P_STARTED);
+}
+
 /* ERR_RETRY while librdkafka is not ready for it. */
 static enum err_class seek(struct bus *bus, struct partition *p, struct err *err)
 {
@@ -136,7 +160,7 @@ enum err_class bus_start(struct bus *bus, int32_t partition, int64_t offset, str
     p->next = offset;
     if (p->consumed) {
         if (seek(bus, p, &ignored) == ERR_OK)
-            set_state(bus, p, P_STARTED);
+            started(bus, p);
         else
             seek_later(bus, p, true);
         return ERR_OK;
@@ -153,8 +177,20 @@ enum err_class bus_start(struct bus *bus, int32_t partition, int64_t offset, str
         return ERR_FATAL;
     }
     p->consumed = true;
-    set_state(bus, p, P_STARTED);
+    started(bus, p);
     return ERR_OK;
+}
+
+void bus_hold(struct bus *bus, int32_t partition)
+{
+    struct partition *p = find(bus, partition);
+
+    assert(p != NULL);
+    if (p->state != P_STARTED)
+        return;
+    pause_or_resume(bus, p, true); /* what is queued of it is dropped */
+    p->held = true;
+    set_state(bus, p, P_OFFERED);
 }
 
 static void serve_seeks(struct bus *bus)
@@ -168,7 +204,7 @@ static void serve_seeks(struct bus *bus)
             continue;
         if (seek(bus, p, &ignored) == ERR_OK) {
             seek_later(bus, p, false);
-            set_state(bus, p, P_STARTED);
+            started(bus, p);
         } else {
             client_log(&bus->client, LEVEL_WARNING, "kafka: %s", ignored.text);
         }

@@ -198,7 +198,7 @@ void bus_commit(struct bus *bus, const struct bus_position *positions, unsigned 
     assert(bus->commit == COMMIT_NONE && n <= bus->partitions_n);
     bus->positions_n = 0;
     for (unsigned i = 0; i < n; i++) {
-        if (positions[i].offset < 0 || !group_is_ours(bus, positions[i].partition))
+        if (positions[i].offset < 0 || !group_may_commit(bus, positions[i].partition))
             continue;
         bus->positions[bus->positions_n] = positions[i];
         bus->previous[bus->positions_n++] = bus->partitions[positions[i].partition].committed;

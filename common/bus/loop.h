@@ -9,7 +9,8 @@
  * assignment with an empty list. The other way round it is not so: an unassign outside the callback
  * would pass for the answer to a revocation that still waits in our queue, and the group would go
  * on before we know of it. Hence a partition that must be rebuilt (STARTED → LOOKUP or OFFERED)
- * stays with librdkafka and is sought at bus_start.
+ * stays with librdkafka and is sought at bus_start. So does one that is held (STARTED → OFFERED by
+ * bus_hold), paused until then.
  */
 #ifndef BUS_LOOP_H
 #define BUS_LOOP_H
@@ -22,13 +23,15 @@ enum partition_state { P_NONE, P_LOOKUP, P_OFFERED, P_STARTED };
 struct partition {
     enum partition_state state;
     bool consumed;     /* librdkafka has it: a restart seeks */
-    bool seek_due;     /* … and could not yet; from `next` */
+    bool held;         /* OFFERED by bus_hold: what was sent for it is committed */
+    bool paused; /* in librdkafka, which remembers it even when the partition goes and returns */
+    bool seek_due; /* … and could not yet; from `next` */
     bool tell_revoked; /* events that are due */
     bool tell_assigned;
     bool tell_end;
     bool lookup_sent; /* the open look-up asks for it */
-    bool end_asked;   /* a question is open … */
-    bool end_sent;    /* … and with the broker */
+    bool end_asked; /* a question is open … */
+    bool end_sent; /* … and with the broker */
     int64_t next; /* the offset that must come next; a greater one is a gap, harmless or not; -2:
                      whatever comes */
     int64_t end_asked_us;
@@ -110,6 +113,8 @@ void group_untell(struct bus *bus, bool *event);
 /* Sends due look-ups, questions and seeks, takes answers. */
 enum err_class group_serve(struct bus *bus, struct err *err) MUST_CHECK;
 bool group_is_ours(const struct bus *bus, int32_t partition);
+/* Ours, or held: its position and its outputs can be committed. */
+bool group_may_commit(const struct bus *bus, int32_t partition);
 
 /* ---- loop.c ---- */
 

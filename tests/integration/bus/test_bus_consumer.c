@@ -320,8 +320,25 @@ static void what_a_killed_member_had_marked_comes_again(void **state)
     leave(m);
 }
 
-/* A mark made before a rebalance commits only what is still ours; the new owner gets the rest from
- * the last commit. Seen to fail with wipe leaving the marks alone and revoke leaving `ours`. */
+static void settle(struct member *a, struct member *b, unsigned n)
+{
+    const int64_t end_us = clk_mono_us() + INT64_C(1000) * TIMEOUT_MS;
+
+    while ((bus_consumer_owned(a->c) != n || (b != NULL && bus_consumer_owned(b->c) != n)) &&
+           clk_mono_us() < end_us) {
+        take(a, 20);
+        if (b != NULL)
+            take(b, 20);
+    }
+    assert_int_equal(bus_consumer_owned(a->c), n);
+}
+
+/*
+ * A mark made before a rebalance commits only what is still ours; the new owner gets the rest from
+ * the last commit. A partition that returns brings no old mark back, nor a pause that was over
+ * before it returned. Seen to fail with wipe leaving the marks alone (the commit goes back), and
+ * with settle_pauses not called by assign (nothing comes of what returned).
+ */
 static void a_rebalance_takes_the_mark_of_what_goes(void **state)
 {
     struct test t;
@@ -333,14 +350,13 @@ static void a_rebalance_takes_the_mark_of_what_goes(void **state)
 
     take_until(a, 80);
     const uint64_t number = mark(a);
-    struct member *b = join(&t, "b");
-    const int64_t end_us = clk_mono_us() + INT64_C(1000) * TIMEOUT_MS;
+    const uint64_t old = mark(a);
 
-    while ((bus_consumer_owned(a->c) != PARTITIONS || bus_consumer_owned(b->c) != PARTITIONS) &&
-           clk_mono_us() < end_us) {
-        take(a, 20);
-        take(b, 20);
-    }
+    bus_consumer_pause(a->c, true);
+    struct member *b = join(&t, "b");
+
+    settle(a, b, PARTITIONS);
+    bus_consumer_pause(a->c, false);
     take_until(b, 40);
     assert_int_equal(a->n, 80);
     commit(a, number);
@@ -353,8 +369,17 @@ static void a_rebalance_takes_the_mark_of_what_goes(void **state)
     for (int i = 0; i < 2 * PARTITIONS; i++)
         for (int o = 10; o < 15; o++)
             assert_int_equal(a->seen[i % 2][i / 2][o] + b->seen[i % 2][i / 2][o], 1);
-    leave(a);
+    commit(b, mark(b));
     leave(b);
+    settle(a, NULL, 2 * PARTITIONS); /* once the session of b is over */
+    commit(a, old);
+    take_for(a, 500);
+    assert_int_equal(committed(&t), 40 + 60);
+    produce(&t, 1);
+    take_until(a, 100 + 8);
+    commit(a, mark(a));
+    await_committed(a, 2 * PARTITIONS * 16);
+    leave(a);
 }
 
 /* Paused for longer than the session and than max.poll.interval.ms, with polls: still a member,
