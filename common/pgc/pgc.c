@@ -116,8 +116,12 @@ enum err_class pgc_results(struct pgc *pgc, const char *what, int64_t deadline_u
     PGresult *kept = NULL;
     enum err_class class = pgc_flush(pgc, deadline_us, err);
 
-    for (unsigned i = 0; class == ERR_OK && i < RESULTS_MAX; i++) {
+    for (unsigned i = 0; class == ERR_OK; i++) {
         PGresult *result = NULL;
+        if (i == RESULTS_MAX) {
+            class = pgc_lost(pgc, "more results than are read of one text", err);
+            break;
+        }
         class = next_result(pgc, deadline_us, &result, err);
         if (class != ERR_OK || result == NULL)
             break;

@@ -30,14 +30,17 @@ struct pgc_options {
 };
 
 /*
- * Classes: RETRY: out of reach, shutting down, serialisation, deadlock, time-out, out of disk or
- * connections (08, 40, 53, 57, 58, 55P03, 25006: a standby): try again, on a new connection when
+ * Classes: RETRY: out of reach (a certificate that does not fit, too: it is mended at the server),
+ * shutting down, serialisation, deadlock, time-out, out of disk or connections (08, 40, 53, 57, 58,
+ * 55P03, 25006: a standby, 25P03: an idle transaction): try again, on a new connection when
  * pgc_is_broken. REJECT: the data or the rights are at fault (22, 23, 28, 3D, 42). FATAL: the rest.
  * The text holds the server's message and SQLSTATE, never a password or a row's values.
  */
 
 /* Connects, with target_session_attrs=read-write, and checks that it speaks UTC, UTF8 and a
- * PostgreSQL ≥ 15. The caller frees with pgc_close (NULL-safe; rolls back what is open). */
+ * PostgreSQL ≥ 15. Sets search_path to l2flow, public. The look-up of a host's name is the system
+ * resolver's and outside of connect_timeout_s. The caller frees with pgc_close (NULL-safe; rolls
+ * back what is open; waits for nobody). */
 enum err_class pgc_open(const struct pgc_options *options, struct pgc **ret_pgc,
                         struct err *err) MUST_CHECK;
 void pgc_close(struct pgc *pgc);
@@ -65,7 +68,8 @@ void pgc_rows_free(struct pgc_rows *rows);
 enum err_class pgc_begin(struct pgc *pgc, struct err *err) MUST_CHECK;
 /* RETRY with pgc_is_broken: the outcome is unknown; the caller's writes must be idempotent. */
 enum err_class pgc_commit(struct pgc *pgc, struct err *err) MUST_CHECK;
-/* Never fails visibly: a connection that cannot roll back is broken. */
+/* Ends an open COPY, too. Never fails visibly: a connection that cannot roll back is broken; keeps
+ * pgc_sqlstate. */
 void pgc_rollback(struct pgc *pgc);
 
 /*
@@ -83,7 +87,7 @@ void pgc_copy_float8(struct pgc *pgc, double v);
 void pgc_copy_bool(struct pgc *pgc, bool v);
 void pgc_copy_text(struct pgc *pgc, const char *v, size_t n);
 void pgc_copy_bytes(struct pgc *pgc, const void *v, size_t n);
-void pgc_copy_time_us(struct pgc *pgc, int64_t unix_us); /* timestamptz */
+void pgc_copy_time_us(struct pgc *pgc, int64_t unix_us); /* timestamptz; before 4714 BC: REJECT */
 /* Ends the COPY and answers what any of the calls above ran into. */
 enum err_class pgc_copy_end(struct pgc *pgc, int64_t *ret_rows, struct err *err) MUST_CHECK;
 

@@ -534,6 +534,20 @@ class Tls(Case):
         self.addCleanup(self.pg.plaintext_only, False)
         self.refuses("does not support SSL")
 
+    def test_the_clients_own_certificate(self):
+        authority, hba = self.pg.data / "clients.crt", self.pg.data / "pg_hba.conf"
+        authority.write_bytes(pathlib.Path(self.pg.certificates.ca).read_bytes())
+        authority.chmod(0o644)
+        before = hba.read_text()
+        self.addCleanup(self.pg.reload)
+        self.addCleanup(hba.write_text, before)
+        hba.write_text(f"hostssl {self.db} all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n" + before)
+        self.pg.psql("ALTER SYSTEM SET ssl_ca_file = 'clients.crt'")
+        self.pg.reload()
+        own = self.pg.certificates.keystore("server")  # key and certificate in one file
+        self.probe(pg_sslcert=own, pg_sslkey=own).ok("query SELECT 1")
+        self.refused(Probe(self, self.conf())("open"), "reject")
+
     def test_no_ca_named(self):
         self.refuses("root certificate file", pg_sslrootcert="")
 
