@@ -58,8 +58,10 @@ enum bus_event_kind {
                 that moment); told once an end. `offset` can lie past the last record + 1:
                 transaction markers have offsets too */
     BUS_ASSIGNED, /* `partition` is ours: restore it, then bus_start. `offset` = committed or -1,
-                     `metadata` = its metadata or "". After BUS_REVOKED of a partition whose offset
-                     the log no longer has: -1, go on from the log's start */
+                     `metadata` = its metadata or "". `lost`: the log does not hold
+                     what was to come next, go on from its start; `metadata` is "" then, and
+                     `offset` still says which records have had their dead letters (-1: none, the
+                     log is another one) */
     BUS_REVOKED, /* `partition` is not ours any more, or must be rebuilt: drop its state; its
                     uncommitted outputs are gone */
     BUS_END_OFFSET, /* answer to bus_ask_end: `offset` = end offset (of committed records) as of a
@@ -86,6 +88,7 @@ struct bus_event {
     const uint8_t *value;
     size_t value_n;
     const char *metadata;
+    bool lost; /* ASSIGNED */
     int64_t asked_mono_us;
     const struct bus_delivery *deliveries;
     unsigned deliveries_n;

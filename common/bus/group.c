@@ -87,21 +87,17 @@ static void take_away(struct bus *bus, struct partition *p)
 static void look_up(struct bus *bus, struct partition *p)
 {
     p->lookup_sent = false;
+    p->loss = LOSS_NONE;
     set_state(bus, p, P_LOOKUP);
 }
 
-void group_restart(struct bus *bus, struct partition *p, bool lost)
+void group_restart(struct bus *bus, struct partition *p, enum loss loss)
 {
     if (p->state == P_NONE)
         return;
     take_away(bus, p);
-    if (lost) {
-        p->offered = -1;
-        set_state(bus, p, P_OFFERED);
-        group_tell(bus, &p->tell_assigned);
-    } else {
-        look_up(bus, p);
-    }
+    look_up(bus, p);
+    p->loss = loss;
 }
 
 static rd_kafka_topic_partition_list_t *list_of(const struct bus *bus, const struct partition *p,
@@ -327,7 +323,6 @@ static void take_committed(struct bus *bus, struct partition *p,
     memset(p->committed.metadata, 0, sizeof p->committed.metadata);
     if (size > 0)
         memcpy(p->committed.metadata, found->metadata, size);
-    p->offered = p->committed.offset;
     set_state(bus, p, P_OFFERED);
     group_tell(bus, &p->tell_assigned);
 }

@@ -43,9 +43,36 @@ void loop_forget(struct bus *bus, int32_t partition)
     buffer_kill(&bus->halves[bus->open], partition);
     for (unsigned i = 0; bus->commit != COMMIT_NONE && i < bus->positions_n; i++)
         if (bus->positions[i].partition == partition) {
+            bus->partitions[partition].forgotten = true;
             bus->tainted = true;
             worker_taint(bus->worker);
         }
+}
+
+/* Nothing of the commit under way was committed, and some of its partitions are not ours any more:
+ * it goes on with those that are, which need not be computed again. */
+static void trim(struct bus *bus)
+{
+    struct buffer *sent = &bus->halves[!bus->open];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < bus->positions_n; i++) {
+        const int32_t number = bus->positions[i].partition;
+
+        if (bus->partitions[number].forgotten) {
+            buffer_kill(sent, number);
+            continue;
+        }
+        bus->positions[n] = bus->positions[i];
+        bus->previous[n++] = bus->previous[i];
+    }
+    bus->positions_n = n;
+    bus->tainted = false;
+    if (n == 0) {
+        buffer_clear(sent);
+        bus->commit = COMMIT_NONE;
+        bus->tell_committed = true;
+    }
 }
 
 /* ---- commits ---- */
@@ -59,8 +86,7 @@ enum err_class loop_fail(struct bus *bus, const struct err *failure, struct err 
     return failure->class;
 }
 
-/* Outcome unknown, or the assignment is not what it was: what the outputs say decides, so their
- * makers start anew. */
+/* Outcome unknown: what the outputs say decides, so their makers start anew. */
 static void rebuild(struct bus *bus)
 {
     client_log(&bus->client, LEVEL_WARNING,
@@ -73,7 +99,7 @@ static void rebuild(struct bus *bus)
         struct partition *p = &bus->partitions[bus->positions[i].partition];
 
         if (p->state == P_OFFERED || p->state == P_STARTED)
-            group_restart(bus, p, false);
+            group_restart(bus, p, LOSS_NONE);
     }
 }
 
@@ -177,12 +203,10 @@ enum err_class loop_serve_commit(struct bus *bus, struct err *err)
         if (e != ERR_OK)
             return e;
     }
-    if (bus->commit == COMMIT_HELD) {
-        if (bus->tainted)
-            rebuild(bus);
-        else if (clk_mono_us() >= bus->commit_next_us)
-            submit(bus);
-    }
+    if (bus->commit == COMMIT_HELD && bus->tainted)
+        trim(bus);
+    if (bus->commit == COMMIT_HELD && clk_mono_us() >= bus->commit_next_us)
+        submit(bus);
     return ERR_OK;
 }
 
@@ -200,6 +224,7 @@ void bus_commit(struct bus *bus, const struct bus_position *positions, unsigned 
     for (unsigned i = 0; i < n; i++) {
         if (positions[i].offset < 0 || !group_may_commit(bus, positions[i].partition))
             continue;
+        bus->partitions[positions[i].partition].forgotten = false;
         bus->positions[bus->positions_n] = positions[i];
         bus->previous[bus->positions_n++] = bus->partitions[positions[i].partition].committed;
     }

@@ -18,6 +18,10 @@
 #include "bus/admin.h"
 #include "bus/worker.h"
 
+/* The log does not hold what was to come next: its start moved past it, or it became shorter, and
+ * then the committed offset is of another log. */
+enum loss { LOSS_NONE, LOSS_START, LOSS_LOG };
+
 enum partition_state { P_NONE, P_LOOKUP, P_OFFERED, P_STARTED };
 
 struct partition {
@@ -29,6 +33,7 @@ struct partition {
     bool tell_revoked; /* events that are due */
     bool tell_assigned;
     bool tell_end;
+    bool forgotten; /* taken away since the commit under way was handed over */
     bool lookup_sent; /* the open look-up asks for it */
     bool end_asked; /* a question is open … */
     bool end_sent; /* … and with the broker */
@@ -37,7 +42,7 @@ struct partition {
     int64_t end_asked_us;
     int64_t end_offset;
     struct bus_position committed; /* as far as we know; offset -1: nothing */
-    int64_t offered; /* what BUS_ASSIGNED tells: committed, or -1 after a loss */
+    enum loss loss; /* BUS_ASSIGNED will say so */
 };
 
 struct deliveries {
@@ -104,9 +109,8 @@ struct bus {
 
 void group_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
                         rd_kafka_topic_partition_list_t *list, void *opaque);
-/* Takes partition away from the caller and offers it again: from its committed offset, or (lost)
- * from -1. */
-void group_restart(struct bus *bus, struct partition *p, bool lost);
+/* Takes partition away from the caller, looks its committed offset up and offers it again. */
+void group_restart(struct bus *bus, struct partition *p, enum loss loss);
 /* Partition events to tell; each twice is once. */
 void group_tell(struct bus *bus, bool *event);
 void group_untell(struct bus *bus, bool *event);

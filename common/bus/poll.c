@@ -51,8 +51,9 @@ static void tell_partition(struct bus *bus, struct partition *p, unsigned *n)
         struct bus_event *e = next_event(bus, n, BUS_ASSIGNED, number);
 
         group_untell(bus, &p->tell_assigned);
-        e->offset = p->offered;
-        if (p->offered >= 0)
+        e->offset = p->loss == LOSS_LOG ? -1 : p->committed.offset;
+        e->lost = p->loss != LOSS_NONE;
+        if (e->offset >= 0 && !e->lost)
             e->metadata = p->committed.metadata;
     }
     if (p->tell_end) {
@@ -134,7 +135,7 @@ static bool is_lost(struct bus *bus, struct partition *p, int64_t found)
                "kafka: topic %s: partition %d: offset %lld is out of range, the log goes on "
                "at %lld: the partition starts anew from the log's start",
                bus->input_topic, (int)number, (long long)p->next, (long long)found);
-    group_restart(bus, p, true);
+    group_restart(bus, p, found > p->next ? LOSS_START : LOSS_LOG);
     return true;
 }
 

@@ -508,8 +508,9 @@ static enum worker_outcome run_job(struct worker *w)
     for (;;) {
         enum verdict v = w->renew || w->producer == NULL ? renew(w) : V_OK;
 
+        /* Before the first attempt and after each that is tried again, nothing is committed. */
         if (v == V_OK && atomic_load(&w->tainted))
-            return WORKER_REBUILD;
+            return WORKER_REFUSED;
         if (v == V_OK) {
             v = attempt(w);
             if (v == V_LATE) {

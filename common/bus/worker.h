@@ -21,9 +21,9 @@ struct worker_job {
 
 enum worker_outcome {
     WORKER_COMMITTED,
-    WORKER_REFUSED, /* not committed: the group has moved on, the job needs newer group metadata */
-    WORKER_REBUILD, /* nobody can say whether it was committed, or its partitions are no longer all
-                       ours */
+    WORKER_REFUSED, /* not committed: the group has moved on, the job needs newer group metadata, or
+                       its partitions are no longer all ours */
+    WORKER_REBUILD, /* nobody can say whether it was committed */
     WORKER_FATAL, /* err says why */
     WORKER_STOPPED,
 };

@@ -109,11 +109,12 @@ static int on_event(struct echo *e, const struct bus_event *event, struct err *e
         return e->ends && bus_ask_end(e->bus, event->partition, err) != ERR_OK;
     case BUS_ASSIGNED:
         printf("assigned %d %" PRId64 " %s\n", (int)event->partition, event->offset,
-               event->metadata);
+               event->lost ? "lost" : event->metadata);
         e->ours[event->partition] = true;
-        e->next[event->partition] = event->offset;
+        e->next[event->partition] = event->lost ? -1 : event->offset;
         return bus_start(e->bus, event->partition,
-                         event->offset < 0 ? BUS_FROM_START : event->offset, err) != ERR_OK;
+                         event->lost || event->offset < 0 ? BUS_FROM_START : event->offset,
+                         err) != ERR_OK;
     case BUS_REVOKED:
         printf("revoked %d\n", (int)event->partition);
         e->ours[event->partition] = false;

@@ -24,7 +24,7 @@ import threading
 import time
 import unittest
 
-import kafka_proxy as kp
+import l2proxy as kp
 import l2kafka
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -369,7 +369,7 @@ class BusFaults(unittest.TestCase):
             future.result(timeout=30)
         echo = Echo(self)
         echo.wait_for("^revoked 2$")
-        echo.wait_for("^assigned 2 -1")
+        echo.wait_for("^assigned 2 100 lost")
         echo.wait_for("offset 100 is out of range, the log goes on at 150", of_log=True)
         deadline = time.monotonic() + 30
         while any(offset != 200 for offset in self.committed().values()):

@@ -2,15 +2,19 @@
 
 rebalances  replicas start, end by SIGTERM and SIGKILL and stay away under load: ten times and more partitions change hands; what a
             replica keeps goes on meanwhile; nothing is lost, doubled, reordered or changed
+zombie      a replica stands still for longer than its session, the other takes over and writes; awake again, it writes nothing
+            and ends with 75, also when it had only bars to close by the clock
+clocks      the clock of a replica jumps an hour forward and back while it runs: what its events close is not touched; what the clock
+            closed too early is in l2.bars, and a quiet run that obeys it comes to the same
 
     test_replicas.py [PART…]
 """
 
-import collections
 import json
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -83,7 +87,96 @@ def part_rebalances(broker, folder):
     l2fleet.assert_equal("rebalances", broker.bootstrap, prefix, here, 50)
 
 
-PARTS = {"rebalances": part_rebalances}
+def rehearsal(speed):
+    """A clock on which bars of a minute pass in seconds, so that a test can wait for closes by the clock."""
+    return {"L2_CLOCK": f"{time.time():.3f}/2025-01-01T00:00:00Z/{speed}"}
+
+
+def wait_for(what, condition, seconds=40):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what}: not after {seconds} s")
+        time.sleep(0.1)
+
+
+def count(replica, event):
+    return sum(e["event"] == event for e in events(replica))
+
+
+def zombie(fleet, bootstrap, prefix):
+    """r0 stands still until r1 has all and has written; then it wakes up. Returns what was readable before and a moment after."""
+    def written():
+        return sum(l2live.ends(bootstrap, prefix + "l2.bars", PARTITIONS).values())
+
+    wait_for("two replicas share the partitions", lambda: fleet.owned(0) == fleet.owned(1) == PARTITIONS / 2)
+    fleet[0].process.send_signal(signal.SIGSTOP)
+    wait_for("the other takes over", lambda: fleet.owned(1) == PARTITIONS)
+    before = written()
+    wait_for("it writes", lambda: written() > before)
+    zombies_log = fleet[0].log.stat().st_size
+    fleet[0].process.send_signal(signal.SIGCONT)
+    wait_for("the zombie ends with 75", lambda: fleet.restarts[l2fleet.RESTART_ME] == 1)
+    last_words = fleet[0].log.read_bytes()[zombies_log:].decode(errors="replace")
+    assert "stood still" in last_words or "fenced" in last_words.lower(), last_words
+    wait_for("back as a good member", lambda: fleet.owned(0) == fleet.owned(1) == PARTITIONS / 2)
+
+
+def part_zombie(broker, folder):
+    here, prefix, load, fleet = started(broker, folder, "zombie", 2, 1, environment=rehearsal(30))
+    with fleet:
+        loader = l2fleet.Loader(broker.bootstrap, prefix + "l2.snapshots", load, 800)
+        loader.start()
+        fleet.start(0, 1)
+        zombie(fleet, broker.bootstrap, prefix)
+        loader.stop()
+        fleet.restarts.clear()
+        # Nothing comes any more: from here on bars are closed by the clock, one a symbol in 2 s.
+        zombie(fleet, broker.bootstrap, prefix)
+        fleet.finish(PARTITIONS)
+    sizes = l2fleet.assert_equal("zombie", broker.bootstrap, prefix, here, 50)
+    assert sizes["by_clock"] > 20
+
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+
+
+def part_clocks(broker, folder):
+    if not os.path.exists(FAKETIME):
+        print("clocks: skipped: no libfaketime: apt-get install faketime")
+        return
+    offset = pathlib.Path(folder) / "offset"
+    offset.write_text("+0\n")
+    fake = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    here, prefix, load, fleet = started(broker, folder, "clocks", 2, 0.5, environment=fake)
+    with fleet:
+        loader = l2fleet.Loader(broker.bootstrap, prefix + "l2.snapshots", load, 900)
+        loader.start()
+        fleet.start(0, 1)
+        wait_for("two replicas share the partitions", lambda: fleet.owned(0) == fleet.owned(1) == PARTITIONS / 2)
+        time.sleep(2)
+        offset.write_text("-3600\n")
+        time.sleep(6)
+        assert not any(b["closed_by"] == "clock" for b in bars(broker.bootstrap, prefix)), "a clock that went back closes nothing"
+        offset.write_text("+0\n")
+        time.sleep(4)
+        offset.write_text("+3600\n")
+        time.sleep(6)
+        offset.write_text("+0\n")
+        time.sleep(4)
+        loader.stop()
+        fleet.finish(PARTITIONS)
+        assert not fleet.restarts, f"a jump of the clock ends no replica: {fleet.restarts}"
+    sizes = l2fleet.assert_equal("clocks", broker.bootstrap, prefix, here, 50)
+    assert sizes["by_clock"] > 0, "an hour forward looks like an hour of silence to symbols of which all is read"
+
+
+def bars(bootstrap, prefix):
+    return [l2live.decode("l2_bar", m.value) for m in l2live.dump(bootstrap, prefix + "l2.bars")]
+
+
+PARTS = {"rebalances": part_rebalances, "zombie": part_zombie, "clocks": part_clocks}
 
 
 def main():

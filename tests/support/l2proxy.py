@@ -1,8 +1,10 @@
-"""kafka_proxy.py: a TCP proxy before a real broker that loses, delays or alters chosen answers: faults that a healthy
+"""l2proxy: a TCP proxy before a real broker that loses, delays or alters chosen answers: faults that a healthy
 broker does not give, at moments that a test names. The broker advertises the proxy's address, so all clients pass here.
 
     proxy = Proxy(broker_port, listen_port)
     proxy.on(END_TXN, drop_request, times=1)     # the next one
+    proxy.slow(0.05)                             # every request takes so much longer, until slow(0)
+    proxy.cut()                                  # every connection there is breaks
 """
 
 import socket
@@ -87,6 +89,8 @@ class Link:
         self.proxy, self.client, self.broker = proxy, client, broker
         self.lost = set()
         self.cut = False
+        with proxy.lock:
+            proxy.links.add(self)
         self.lock = threading.Lock()
         self.halves = 2
         for target in (self.up, self.down):
@@ -97,6 +101,9 @@ class Link:
         with self.lock:
             self.halves -= 1
             last = self.halves == 0
+        if last:
+            with self.proxy.lock:
+                self.proxy.links.discard(self)
         for sock in (self.client, self.broker):
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -111,6 +118,8 @@ class Link:
 
     def up(self):
         while (frame := read_frame(self.client)) is not None:
+            if self.proxy.latency_s > 0:
+                time.sleep(self.proxy.latency_s)
             frame = self.proxy.judge(self, frame)
             if frame is not None:
                 try:
@@ -138,6 +147,8 @@ class Proxy:
     def __init__(self, broker_port, port):
         self.broker_port = broker_port
         self.rules = []
+        self.links = set()
+        self.latency_s = 0
         self.seen = {}
         self.lock = threading.Lock()
         self.server = socket.create_server(("127.0.0.1", port))
@@ -174,6 +185,21 @@ class Proxy:
             rule.left -= 1
             rule.hits += 1
         return rule.action(link, frame)
+
+    def slow(self, seconds):
+        """What a client sends arrives so much later, one after another on each connection."""
+        self.latency_s = seconds
+
+    def cut(self):
+        """Breaks every connection there is; new ones are let through."""
+        with self.lock:
+            links = list(self.links)
+        for link in links:
+            for sock in (link.client, link.broker):
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
 
     def close(self):
         self.server.close()
