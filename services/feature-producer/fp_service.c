@@ -50,6 +50,7 @@ struct service {
     struct bus_producer *beats;
     struct fp_settings settings;
     char schema_version[L2_SCHEMA_VERSION_BYTES_MAX];
+    uint64_t fingerprint; /* of this deployment, in what it commits */
     char topics[TOPICS_N][NAME_BYTES_MAX]; /* by topics_id */
     char group_id[NAME_BYTES_MAX], transactional_id[NAME_BYTES_MAX];
     bool dirty;      /* outputs were sent since the last commit was handed over */
@@ -196,7 +197,7 @@ static void commit(struct service *s)
         const struct fp_position position = fp_core_position(s->core, p);
         s->positions[n].partition = p;
         s->positions[n].offset = position.offset;
-        fp_wire_metadata(&position, s->positions[n].metadata);
+        fp_wire_metadata(&position, s->fingerprint, s->positions[n].metadata);
         n++;
     }
     if (n == 0) { /* what was sent went with its partition */
@@ -285,36 +286,63 @@ static enum err_class read_bars(struct service *s, int32_t partition, int64_t fr
     return e;
 }
 
-/* The state of a partition is a fold over the log: first what was emitted, then the snapshots that
- * the open windows hold. */
-static enum err_class restore(struct service *s, const struct bus_event *assigned, struct err *err)
+/* Bars of two definitions on one topic would be taken for one series. */
+static enum err_class check_deployment(const struct service *s, const struct bus_event *assigned,
+                                       const struct fp_restart *restart, struct err *err)
 {
-    int64_t snapshots_from = BUS_FROM_START, bars_from = BUS_FROM_START, bars_next = 0;
-    const int64_t started_us = clk_mono_us();
+    if (!restart->has_fingerprint || restart->fingerprint == s->fingerprint)
+        return ERR_OK;
+    return err_set(err, ERR_REJECT,
+                   "group %s, partition %" PRId32 ": it was committed by a deployment of another "
+                   "exchange, bar, window, purge or other parameter (%016" PRIx64 ", ours is "
+                   "%016" PRIx64 "): set topic_prefix to one that is new, or the parameters back",
+                   s->group_id, assigned->partition, restart->fingerprint, s->fingerprint);
+}
 
-    if (assigned->offset >= 0 &&
-        !fp_wire_metadata_parse(assigned->metadata, &snapshots_from, &bars_from))
+/* What was committed with the partition; the whole log where that says nothing. */
+static enum err_class begin(const struct service *s, const struct bus_event *assigned,
+                            struct fp_restart *ret_restart, struct err *err)
+{
+    *ret_restart =
+        (struct fp_restart){.snapshots_from = BUS_FROM_START, .bars_from = BUS_FROM_START};
+    if (assigned->offset < 0)
+        return ERR_OK;
+    if (!fp_wire_metadata_parse(assigned->metadata, ret_restart))
         log_event(LOG_WARN, "no_restart_metadata", "partition", LOG_INT,
                   (int64_t)assigned->partition, "committed", LOG_INT, assigned->offset, "action",
                   LOG_STR, "folding the whole log", NULL);
-    if (read_bars(s, assigned->partition, bars_from, &bars_next, err) != ERR_OK)
+    return check_deployment(s, assigned, ret_restart, err);
+}
+
+/* The state of a partition is a fold over the log: first what was emitted, then the snapshots that
+ * the open windows hold. The committed offset alone says which dead letters were sent, even where
+ * the rest of what was committed is of no use any more. */
+static enum err_class restore(struct service *s, const struct bus_event *assigned, struct err *err)
+{
+    struct fp_restart from;
+    int64_t bars_next = 0;
+    const int64_t started_us = clk_mono_us();
+
+    if (begin(s, assigned, &from, err) != ERR_OK ||
+        read_bars(s, assigned->partition, from.bars_from, &bars_next, err) != ERR_OK)
         return err->class;
     if (svc_stopping(s->svc))
         return ERR_OK;
     const struct fp_event start = {
         .kind = FP_START,
         .partition = assigned->partition,
-        .offset = snapshots_from < 0 ? 0 : snapshots_from,
+        .offset = from.snapshots_from < 0 ? 0 : from.snapshots_from,
         .committed = assigned->offset < 0 ? 0 : assigned->offset,
-        .bars_next = bars_next > bars_from ? bars_next : bars_from,
+        .bars_next = bars_next > from.bars_from ? bars_next : from.bars_from,
     };
     fp_core_step(s->core, &start, &s->update);
     const double seconds = (double)(clk_mono_us() - started_us) / 1e6;
     metrics_set(s->metrics, M_RESTORE_SECONDS, 0, seconds);
     log_event(LOG_INFO, "partition_assigned", "partition", LOG_INT, (int64_t)assigned->partition,
-              "committed", LOG_INT, assigned->offset, "snapshots_from", LOG_INT, snapshots_from,
-              "bars_from", LOG_INT, bars_from, "seconds", LOG_DOUBLE, seconds, NULL);
-    return bus_start(s->bus, assigned->partition, snapshots_from, err);
+              "committed", LOG_INT, assigned->offset, "snapshots_from", LOG_INT,
+              from.snapshots_from, "bars_from", LOG_INT, from.bars_from, "seconds", LOG_DOUBLE,
+              seconds, NULL);
+    return bus_start(s->bus, assigned->partition, from.snapshots_from, err);
 }
 
 /* ---- the loop ---- */
@@ -575,6 +603,7 @@ static enum err_class run_live(struct service *s, struct err *err)
         .decoded = &s->decoded,
         .snapshot = &s->snapshot,
     };
+    s->fingerprint = fp_wire_fingerprint(&s->wire);
     log_event(LOG_INFO, "serving", "input", LOG_STR, s->topics[TOPICS_SNAPSHOTS], "partitions",
               LOG_INT, (int64_t)s->params.partitions_n, "schema_version", LOG_STR,
               s->schema_version, "purge_bars", LOG_INT, (int64_t)s->params.l2.purge_bars,

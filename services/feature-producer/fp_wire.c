@@ -19,7 +19,8 @@ static_assert(sizeof((struct codec_l2_snapshot *)0)->bids ==
                   L2_LEVELS_MAX * sizeof(struct l2_level),
               "one bound");
 
-#define METADATA_VERSION 1
+#define METADATA_VERSION 2
+#define FINGERPRINT_DIGITS 16
 
 static struct fp_name name_of(struct codec_str s)
 {
@@ -227,10 +228,40 @@ struct codec_heartbeat fp_wire_heartbeat(const struct fp_wire *wire, const struc
     };
 }
 
-void fp_wire_metadata(const struct fp_position *p, char ret_metadata[BUS_METADATA_BYTES_MAX + 1])
+static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t n)
 {
-    const int n = snprintf(ret_metadata, BUS_METADATA_BYTES_MAX + 1, "%d,%" PRId64 ",%" PRId64,
-                           METADATA_VERSION, p->snapshots_from, p->bars_from);
+    const uint8_t *b = bytes;
+
+    for (size_t i = 0; i < n; i++) /* FNV-1a */
+        h = (h ^ b[i]) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+uint64_t fp_wire_fingerprint(const struct fp_wire *wire)
+{
+    const struct l2_params *p = &wire->params->l2;
+    const uint32_t numbers[] = {
+        p->bar_s,        p->window_s,    p->sample_s,   p->max_gap_s,    p->max_book_age_s,
+        p->coverage_pct, p->samples_min, p->purge_bars, p->symbol_ttl_s,
+    };
+    static_assert(sizeof numbers == sizeof *p, "each parameter, in its order");
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    for (unsigned i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        const uint8_t bytes[] = {(uint8_t)numbers[i], (uint8_t)(numbers[i] >> 8),
+                                 (uint8_t)(numbers[i] >> 16), (uint8_t)(numbers[i] >> 24)};
+        h = hash_bytes(h, bytes, sizeof bytes); /* the same on machines of either byte order */
+    }
+    h = hash_bytes(h, wire->exchange, strlen(wire->exchange) + 1);
+    return hash_bytes(h, wire->schema_version, strlen(wire->schema_version));
+}
+
+void fp_wire_metadata(const struct fp_position *p, uint64_t fingerprint,
+                      char ret_metadata[BUS_METADATA_BYTES_MAX + 1])
+{
+    const int n =
+        snprintf(ret_metadata, BUS_METADATA_BYTES_MAX + 1, "%d,%" PRId64 ",%" PRId64 ",%016" PRIx64,
+                 METADATA_VERSION, p->snapshots_from, p->bars_from, fingerprint);
 
     assert(n > 0 && n <= BUS_METADATA_BYTES_MAX);
 }
@@ -249,16 +280,28 @@ static bool parse_offset(const char **p, char end, int64_t *ret)
     return true;
 }
 
-bool fp_wire_metadata_parse(const char *metadata, int64_t *ret_snapshots_from,
-                            int64_t *ret_bars_from)
+static bool parse_fingerprint(const char *text, uint64_t *ret)
+{
+    if (strlen(text) != FINGERPRINT_DIGITS ||
+        strspn(text, "0123456789abcdef") != FINGERPRINT_DIGITS)
+        return false;
+    *ret = strtoull(text, NULL, 16);
+    return true;
+}
+
+bool fp_wire_metadata_parse(const char *metadata, struct fp_restart *ret_restart)
 {
     const char *p = metadata;
-    int64_t version, snapshots_from, bars_from;
+    struct fp_restart r = {.fingerprint = 0};
+    int64_t version;
 
-    if (!parse_offset(&p, ',', &version) || version != METADATA_VERSION ||
-        !parse_offset(&p, ',', &snapshots_from) || !parse_offset(&p, '\0', &bars_from))
+    if (!parse_offset(&p, ',', &version) || version < 1 || version > METADATA_VERSION)
         return false;
-    *ret_snapshots_from = snapshots_from;
-    *ret_bars_from = bars_from;
+    r.has_fingerprint = version > 1;
+    if (!parse_offset(&p, ',', &r.snapshots_from) ||
+        !parse_offset(&p, r.has_fingerprint ? ',' : '\0', &r.bars_from) ||
+        (r.has_fingerprint && !parse_fingerprint(p, &r.fingerprint)))
+        return false;
+    *ret_restart = r;
     return true;
 }

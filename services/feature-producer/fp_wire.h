@@ -44,10 +44,20 @@ struct codec_l2_feature fp_wire_feature(const struct fp_wire *wire, const struct
 struct codec_heartbeat fp_wire_heartbeat(const struct fp_wire *wire, const struct fp_action *action,
                                          int64_t now_us);
 
-/* Commit metadata: "1,<snapshots_from>,<bars_from>". */
-void fp_wire_metadata(const struct fp_position *position,
+/* What a restart needs to know of what was committed. */
+struct fp_restart {
+    int64_t snapshots_from, bars_from;
+    bool has_fingerprint; /* version 1 had none */
+    uint64_t fingerprint;
+};
+
+/* Of all that decides the outputs: exchange, schema version, the domain's parameters. A deployment
+ * that differs must not go on where this one stopped. */
+uint64_t fp_wire_fingerprint(const struct fp_wire *wire);
+/* Commit metadata: "2,<snapshots_from>,<bars_from>,<fingerprint, 16 hex digits>". */
+void fp_wire_metadata(const struct fp_position *position, uint64_t fingerprint,
                       char ret_metadata[BUS_METADATA_BYTES_MAX + 1]);
-bool fp_wire_metadata_parse(const char *metadata, int64_t *ret_snapshots_from,
-                            int64_t *ret_bars_from);
+/* Version 1, "1,<snapshots_from>,<bars_from>", is read too; false for anything else. */
+bool fp_wire_metadata_parse(const char *metadata, struct fp_restart *ret_restart);
 
 #endif
