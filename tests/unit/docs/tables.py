@@ -33,7 +33,7 @@ def metrics(page):
         elif line.startswith("# TYPE "):
             name, kind = line[len("# TYPE "):].split(" ")
             found[name][1] = kind
-        elif match := re.match(r'(\w+)\{(\w+)="([^"]*)"\}', line):
+        elif (match := re.match(r'(\w+)\{(\w+)="([^"]*)"\}', line)) and match[1] in found:  # not a histogram's buckets
             found[match[1]][3] = match[2]
             found[match[1]][4].append(match[3])
     return list(found.values())
