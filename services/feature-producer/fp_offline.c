@@ -1,10 +1,12 @@
 /* The researcher's way: the same core over an Avro file, no server. */
 #include "fp_service.h"
 
+#include "clk/clk.h"
 #include "codec/container.h"
 #include "log/log.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -21,6 +23,7 @@ struct close {
     uint32_t symbol_n;
     struct l2_resume resume;
     int64_t bar_time_us;
+    bool is_obeyed;
 };
 
 struct offline {
@@ -78,6 +81,7 @@ static enum err_class add_close(struct offline *o, size_t *cap, const struct cod
     c->resume = (struct l2_resume){bar->resume.epoch, bar->resume.sequence,
                                    bar->resume.last_event_time_us, 0};
     c->bar_time_us = bar->bar_time_us;
+    c->is_obeyed = false;
     return ERR_OK;
 }
 
@@ -190,7 +194,7 @@ static enum err_class close_as_recorded(struct offline *o, const struct fp_event
             high = middle;
     }
     for (; e == ERR_OK && low < o->closes_n; low++) {
-        const struct close *c = &o->closes[low];
+        struct close *c = &o->closes[low];
         struct fp_event close = {
             .kind = FP_CLOSE, .offset = event->offset + 1, .symbol = event->symbol};
         if (c->symbol_n != key.symbol_n || memcmp(c->symbol, key.symbol, key.symbol_n) != 0 ||
@@ -199,9 +203,36 @@ static enum err_class close_as_recorded(struct offline *o, const struct fp_event
         if (c->resume.last_event_us != key.resume.last_event_us || c->bar_time_us < bar_time_us)
             continue;
         close.bar_time_us = c->bar_time_us;
+        c->is_obeyed = true;
         e = step(o, &close, NULL, 0, err);
     }
     return e;
+}
+
+/*
+ * Closes that no snapshot of the input called for: of another input, of a part that was cut off, or
+ * of bars that snapshots closed first. The outputs are then not those of the run that recorded
+ * them.
+ */
+static size_t tell_unmatched(const struct offline *o)
+{
+    char symbol[L2_SYMBOL_BYTES_MAX + 1], time[CLK_TEXT_BYTES];
+    const struct close *first = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < o->closes_n; i++) {
+        if (o->closes[i].is_obeyed)
+            continue;
+        first = first == NULL ? &o->closes[i] : first;
+        n++;
+    }
+    if (first == NULL)
+        return 0;
+    (void)snprintf(symbol, sizeof symbol, "%.*s", (int)first->symbol_n, first->symbol);
+    log_event(LOG_WARN, "closes_unmatched", "closes", LOG_INT, (int64_t)o->closes_n, "unmatched",
+              LOG_INT, (int64_t)n, "symbol", LOG_STR, symbol, "bar_time", LOG_STR,
+              clk_text(first->bar_time_us, time, sizeof time), NULL);
+    return n;
 }
 
 static enum err_class fold(struct offline *o, struct err *err)
@@ -250,11 +281,34 @@ static enum err_class create(const char *dir, const char *name, const struct cod
     return codec_file_create(path, record, CODEC_FILE_DEFLATE, ret, err);
 }
 
+/* A file that is not there, cannot be read or is no file: 66, as other programs say it. */
+static enum err_class check_input(struct svc *svc, const char *option, const char *path,
+                                  struct err *err)
+{
+    struct stat st;
+    int code = 0;
+
+    if (stat(path, &st) != 0 || access(path, R_OK) != 0)
+        code = errno;
+    else if (S_ISDIR(st.st_mode))
+        code = EISDIR;
+    if (code == 0)
+        return ERR_OK;
+    svc_exit_code(svc, EX_NOINPUT);
+    return err_set(err, ERR_REJECT, "%s: %.300s: %s: name an Avro object container file", option,
+                   path, strerror(code));
+}
+
 static enum err_class open_files(struct offline *o, const struct fp_options *options,
                                  struct err *err)
 {
     const char *dir = options->out_dir;
 
+    if (check_input(o->svc, "--offline", options->offline_path, err) != ERR_OK)
+        return err->class;
+    if (options->closes_path != NULL &&
+        check_input(o->svc, "--closes", options->closes_path, err) != ERR_OK)
+        return err->class;
     if (codec_file_open(options->offline_path, &codec_l2_snapshot_record, &o->in, err) != ERR_OK)
         return err->class;
     if (mkdir(dir, 0777) != 0 && access(dir, W_OK) != 0)
@@ -293,7 +347,8 @@ static enum err_class run(struct offline *o, const struct fp_options *options, s
     log_event(LOG_INFO, "offline_done", "records", LOG_INT, (int64_t)o->records, "taken", LOG_INT,
               (int64_t)s->taken, "duplicates", LOG_INT, (int64_t)s->duplicates, "late", LOG_INT,
               (int64_t)s->late, "dead_letters", LOG_INT, (int64_t)o->dead_n, "bars", LOG_INT,
-              (int64_t)o->bars_n, "features", LOG_INT, (int64_t)o->features_n, NULL);
+              (int64_t)o->bars_n, "features", LOG_INT, (int64_t)o->features_n, "closes_unmatched",
+              LOG_INT, (int64_t)tell_unmatched(o), NULL);
     return ERR_OK;
 }
 
@@ -318,8 +373,6 @@ enum err_class fp_offline_run(struct svc *svc, const struct fp_options *options,
         .snapshot = &o->snapshot,
     };
     const enum err_class e = run(o, options, err);
-    if (e != ERR_OK && o->in == NULL && access(options->offline_path, R_OK) != 0)
-        svc_exit_code(svc, EX_NOINPUT);
     codec_file_abandon(o->bars);
     codec_file_abandon(o->features);
     codec_file_abandon(o->dlq);

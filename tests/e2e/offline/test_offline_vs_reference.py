@@ -98,14 +98,14 @@ class Tiny(unittest.TestCase):
             self.assertEqual(found, [])
             self.assertEqual(outputs.bars[0]["ofi_15m"] is not None, known)
 
-    def refused(self, records, *options):
-        """What --offline says when it refuses: exit code 78 and nothing written."""
+    def refused(self, records, *options, code=78):
+        """What --offline says when it refuses: an exit code and nothing written."""
         with tempfile.TemporaryDirectory(prefix="l2flow-") as folder:
             path = pathlib.Path(folder) / "in.avro"
             l2_streams.write_container(path, records)
             done = subprocess.run([BIN / "feature-producer", "--offline", path, "--out-dir", pathlib.Path(folder) / "out", *options],
                                   capture_output=True, text=True, timeout=60)
-            self.assertEqual(done.returncode, 78, done.stderr[-500:])
+            self.assertEqual(done.returncode, code, done.stderr[-500:])
             self.assertEqual(list(pathlib.Path(folder).glob("out/*.avro*")), [])
             return done.stderr
 
@@ -116,6 +116,37 @@ class Tiny(unittest.TestCase):
         for change in ({"symbol": "x" * 33}, {"exchange": "y" * 33}, {"bids": [level] * 1001}):
             with self.subTest(list(change)):
                 self.assertIn("over_bound", self.refused([self.at(feed, 0), self.at(feed, 1, **change)]))
+
+    def test_a_folder_or_nothing_where_a_file_should_be(self):
+        # Seen to fail while a folder was "try again": 75.
+        feed = self.feed()
+        for option in ("--offline", "--closes"):
+            self.assertIn(f"{option}: /: Is a directory", self.refused([self.at(feed, 0)], option, "/", code=66))
+            self.assertIn("No such file", self.refused([self.at(feed, 0)], option, "/nowhere", code=66))
+
+    def test_closes_of_another_recording_are_told(self):
+        # Seen to fail while they were passed over in silence.
+        feed = self.feed()
+        records = [self.at(feed, second) for second in range(3)]
+        with tempfile.TemporaryDirectory(prefix="l2flow-") as name:
+            folder = pathlib.Path(name)
+            l2_streams.write_container(folder / "in.avro", records)
+            run = [BIN / "feature-producer", "--offline", folder / "in.avro", "--out-dir", folder / "out",
+                   "--bar-seconds", "60", "--window-seconds", "60"]
+            bars = l2_ref.compute(records, bar_seconds=60, window_seconds=60, closes=[self.close_of(records[-1])])[0]
+            self.assertEqual(len(bars), 1)
+            strange = {**bars[0], "resume": {**bars[0]["resume"], "sequence": 10**6}}
+            for rows, unmatched in (([bars[0]], 0), ([bars[0], strange], 1)):
+                l2_streams.write_container(folder / "closes.avro", l2_streams.bar_rows(rows), "l2_bar")
+                done = subprocess.run([*run, "--closes", folder / "closes.avro"], capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertIn(f'"closes_unmatched":{unmatched}', done.stderr)
+                self.assertEqual('"event":"closes_unmatched"' in done.stderr, unmatched > 0)
+
+    @staticmethod
+    def close_of(record):
+        return {"symbol": record["symbol"], "bar_time": record["event_time"] - record["event_time"] % 60_000_000,
+                "resume": {"epoch": record["epoch"], "sequence": record["sequence"]}}
 
     def test_a_purge_longer_than_the_ttl_is_refused(self):
         feed = self.feed()
