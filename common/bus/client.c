@@ -1,5 +1,7 @@
 #include "bus/client.h"
 
+#include "clk/clk.h"
+
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,10 +31,12 @@ void client_init(struct client *client, bus_log_fn log, void *log_user)
     client->log = log;
     client->log_user = log_user;
     (void)pthread_mutex_init(&client->lock, NULL);
+    (void)pthread_mutex_init(&client->limit_lock, NULL);
 }
 
 void client_free(struct client *client)
 {
+    (void)pthread_mutex_destroy(&client->limit_lock);
     (void)pthread_mutex_destroy(&client->lock);
 }
 
@@ -54,14 +58,29 @@ bool client_connected(const struct client *client)
     return atomic_load_explicit(&client->brokers_up, memory_order_relaxed) != 0;
 }
 
+static void log_limited(struct client *client, int level, const char *kind, const char *from,
+                        const char *text)
+{
+    unsigned held = 0;
+
+    (void)pthread_mutex_lock(&client->limit_lock);
+    const bool passes = limit_pass(&client->limit, kind, clk_mono_us(), &held);
+    (void)pthread_mutex_unlock(&client->limit_lock);
+    if (passes && held > 0)
+        client_log(client, level, "%s %s: %.380s (and %u more like it before)", from, kind, text,
+                   held);
+    else if (passes)
+        client_log(client, level, "%s %s: %s", from, kind, text);
+}
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-    const struct client *client = rd_kafka_opaque(rk);
+    struct client *client = rd_kafka_opaque(rk);
 
     /* Settings are shared by consumers and producers, so each meets keys of the other. */
     if (client == NULL || strcmp(facility, "CONFWARN") == 0)
         return;
-    client_log(client, level, "librdkafka %s: %s", facility, text);
+    log_limited(client, level, facility, "librdkafka", text);
 }
 
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
@@ -81,8 +100,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
         (void)snprintf(client->error_text, sizeof client->error_text, "%s", reason);
     }
     (void)pthread_mutex_unlock(&client->lock);
-    client_log(client, LEVEL_NOTICE, "kafka: %s: %s", rd_kafka_err2name((rd_kafka_resp_err_t)code),
-               reason);
+    log_limited(client, LEVEL_NOTICE, rd_kafka_err2name((rd_kafka_resp_err_t)code),
+                "kafka:", reason);
 }
 
 static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker_id, const char *protocol,
@@ -95,10 +114,12 @@ static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker_id, co
     if (broker_id >= 0) {
         const unsigned long long bit = 1ULL << (broker_id % 64);
 
-        if (strcmp(state, "UP") == 0)
+        if (strcmp(state, "UP") == 0) {
             (void)atomic_fetch_or(&client->brokers_up, bit);
-        else
+            atomic_store(&client->was_connected, true);
+        } else {
             (void)atomic_fetch_and(&client->brokers_up, ~bit);
+        }
     }
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
@@ -244,6 +265,8 @@ enum err_class client_start(struct client *client, rd_kafka_type_t type, rd_kafk
 
     atomic_store(&client->fatal, false);
     atomic_store(&client->brokers_up, 0);
+    atomic_store(&client->was_connected, false);
+    client->begun_us = clk_mono_us();
     rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
 
     if (rk == NULL) {
@@ -340,10 +363,20 @@ enum err_class client_err(struct client *client, struct err *err, const char *wh
                              client->error == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED;
         const bool told = client->error_text[0] != '\0' && !client_connected(client);
 
-        (void)err_set(err, refused ? ERR_REJECT : ERR_RETRY, "%s: %s: %.100s: %s", what,
-                      client->address, told ? client->error_text : text,
-                      refused ? "check the client's login and certificates"
-                              : "is the broker up and the address right?");
+        text = told ? client->error_text : text;
+        if (refused)
+            (void)err_set(err, ERR_REJECT,
+                          "%s: %s: %.100s: check the client's login and certificates", what,
+                          client->address, text);
+        else if (atomic_load(&client->was_connected))
+            (void)err_set(err, ERR_RETRY, "%s: %s: %.100s: is the broker up?", what,
+                          client->address, text);
+        else
+            (void)err_set(err, ERR_RETRY,
+                          "%s: %s: %.100s: no broker in %.0f s: is it up, and is "
+                          "kafka.bootstrap.servers right?",
+                          what, client->address, text,
+                          (double)(clk_mono_us() - client->begun_us) / 1e6);
         (void)pthread_mutex_unlock(&client->lock);
         return err->class;
     }

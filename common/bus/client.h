@@ -4,6 +4,7 @@
 #define BUS_CLIENT_H
 
 #include "bus/bus.h"
+#include "bus/limit.h"
 
 #include <librdkafka/rdkafka.h>
 #include <pthread.h>
@@ -23,6 +24,10 @@ struct client {
     pthread_mutex_t lock; /* of the two below */
     rd_kafka_resp_err_t error;
     char error_text[CLIENT_TEXT_BYTES_MAX]; /* the newest connection or authentication error */
+    pthread_mutex_t limit_lock;
+    struct limit limit; /* of librdkafka's own lines */
+    int64_t begun_us; /* when the handle was made */
+    atomic_bool was_connected;
     atomic_bool fatal; /* librdkafka raised a fatal error: rd_kafka_fatal_error tells it */
     atomic_ullong brokers_up; /* bit (broker id mod 64): connected and usable */
     atomic_uint end_txn_sent; /* EndTxn requests that went out … */

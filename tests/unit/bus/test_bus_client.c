@@ -105,11 +105,40 @@ static void absent_broker_is_told_in_time(void **state)
     assert_int_equal(bus_new(&o, &bus, &err), ERR_RETRY);
     assert_names(&err, NOBODY);
     assert_names(&err, "refused");
+    assert_names(&err, "no broker in 2 s");
+    assert_names(&err, "kafka.bootstrap.servers");
     assert_null(bus);
     assert_true(clk_mono_us() - begin_us < 5 * CLK_US_PER_S);
     assert_int_equal(bus_topics_describe(settings, 1, &topic, 1, 1000, &err), ERR_RETRY);
     assert_names(&err, NOBODY);
     assert_true(clk_mono_us() - begin_us < 10 * CLK_US_PER_S);
+}
+
+static void count_lines(void *user, int level, const char *text)
+{
+    atomic_uint *n = user;
+
+    (void)level, (void)text;
+    (void)atomic_fetch_add(n, 1);
+}
+
+/* Seen to fail (22 lines) with limit_pass answering true. */
+static void an_outage_is_not_told_over_and_over(void **state)
+{
+    const struct bus_setting settings[] = {{"bootstrap.servers", NOBODY}};
+    const struct bus_output o = {.partition = -1, .value = "v", .value_n = 1};
+    const int64_t begin_us = clk_mono_us();
+    struct bus_producer *p;
+    atomic_uint lines = 0;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(bus_producer_new(settings, 1, count_lines, &lines, &p, &err), ERR_OK);
+    assert_int_equal(bus_producer_send(p, "t", &o, &err), ERR_OK);
+    while (clk_mono_us() - begin_us < 3 * CLK_US_PER_S)
+        assert_int_equal(bus_producer_poll(p, 50, &err), ERR_OK);
+    assert_in_range(atomic_load(&lines), 1, 4); /* one of each kind */
+    bus_producer_free(p);
 }
 
 /* A full queue takes nothing; a record that times out is told once. Seen to fail with failed_told
@@ -182,6 +211,7 @@ int main(void)
         cmocka_unit_test(fixed_settings_are_refused),
         cmocka_unit_test(bad_settings_are_named),
         cmocka_unit_test(absent_broker_is_told_in_time),
+        cmocka_unit_test(an_outage_is_not_told_over_and_over),
         cmocka_unit_test(producer_says_when_it_is_full_and_what_failed),
         cmocka_unit_test(destructors_take_null),
         cmocka_unit_test(version_is_new_enough),
