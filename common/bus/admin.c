@@ -13,6 +13,7 @@
 #define ADMIN_TOPICS_MAX 32
 #define ADMIN_REQUEST_MS_MIN 1
 #define ADMIN_SETTLE_MS 50
+#define ADMIN_LOOK_MS 100
 #define ALTER_SETTLE_US INT64_C(2000000)
 
 static int remaining_ms(const struct admin *a)
@@ -35,9 +36,12 @@ void admin_begin(struct admin *a, rd_kafka_admin_op_t operation)
 rd_kafka_event_t *admin_wait(struct admin *a, const char *what, struct err *err)
 {
     /* librdkafka answers by the request's own time-out; the second on top is for its answer to
-     * arrive. */
-    rd_kafka_event_t *event = rd_kafka_queue_poll(a->queue, remaining_ms(a) + 1000);
+     * arrive. A refused login is not waited out: it would be refused again. */
+    const int64_t until_us = clk_mono_us() + INT64_C(1000) * (remaining_ms(a) + 1000);
+    rd_kafka_event_t *event = NULL;
 
+    while (event == NULL && clk_mono_us() < until_us && !client_refused(a->client))
+        event = rd_kafka_queue_poll(a->queue, ADMIN_LOOK_MS);
     if (event == NULL) {
         (void)client_err(a->client, err, what, RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer in time");
     } else if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {

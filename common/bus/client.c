@@ -104,6 +104,47 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
                 "kafka:", reason);
 }
 
+/*
+ * Why OpenSSL refuses a certificate, in our words: librdkafka's text says only that it was. The
+ * decision stays OpenSSL's. Its numbers are part of its stable interface (x509_vfy.h).
+ */
+static const char *certificate_fault(int x509_error)
+{
+    switch (x509_error) {
+    case 9:
+        return "the broker's certificate is not valid yet: is the clock right?";
+    case 10:
+        return "the broker's certificate has expired";
+    case 18: /* of itself */
+    case 19: /* the chain's root */
+    case 20:
+    case 21:
+        return "the broker's certificate is of another authority than ssl.ca.location holds";
+    case 62:
+    case 64: /* an address */
+        return "the broker's certificate is for another host name";
+    default:
+        return "the broker's certificate cannot be verified";
+    }
+}
+
+static int on_certificate(rd_kafka_t *rk, const char *broker, int32_t broker_id, int *x509_error,
+                          int depth, const char *certificate, size_t size, char *text,
+                          size_t text_size, void *opaque)
+{
+    struct client *client = opaque;
+
+    (void)rk, (void)broker_id, (void)depth, (void)certificate, (void)size;
+    if (*x509_error == 0)
+        return 1;
+    (void)snprintf(text, text_size, "%s (OpenSSL %d)", certificate_fault(*x509_error), *x509_error);
+    (void)pthread_mutex_lock(&client->lock);
+    (void)snprintf(client->certificate_text, sizeof client->certificate_text, "%.60s: %s", broker,
+                   certificate_fault(*x509_error));
+    (void)pthread_mutex_unlock(&client->lock);
+    return 0;
+}
+
 static rd_kafka_resp_err_t on_broker_state(rd_kafka_t *rk, int32_t broker_id, const char *protocol,
                                            const char *name, int port, const char *state,
                                            void *opaque)
@@ -245,6 +286,7 @@ enum err_class client_conf(struct client *client, const struct bus_setting *sett
     rd_kafka_conf_set_opaque(conf, client);
     rd_kafka_conf_set_log_cb(conf, on_log);
     rd_kafka_conf_set_error_cb(conf, on_error);
+    (void)rd_kafka_conf_set_ssl_cert_verify_cb(conf, on_certificate);
     (void)rd_kafka_conf_interceptor_add_on_new(conf, "l2flow", on_new, client);
     *ret_conf = conf;
     return ERR_OK;
@@ -349,6 +391,59 @@ bool client_ends_consumer(rd_kafka_resp_err_t code)
     }
 }
 
+/* Under the lock. */
+static bool is_refusal(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL ||
+           code == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED;
+}
+
+bool client_refused(struct client *client)
+{
+    if (client->rk != NULL)
+        (void)rd_kafka_poll(client->rk, 0);
+    (void)pthread_mutex_lock(&client->lock);
+    const bool refused = is_refusal(client->error) && !client_connected(client);
+    (void)pthread_mutex_unlock(&client->lock);
+    return refused;
+}
+
+static bool is_unauthorized(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
+           code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+}
+
+/* What stopped the connection: the certificate's fault says more than librdkafka's text. */
+static enum err_class unreachable(struct client *client, struct err *err, const char *what,
+                                  const char *text)
+{
+    (void)pthread_mutex_lock(&client->lock);
+    const bool refused = is_refusal(client->error);
+    const bool told = client->error_text[0] != '\0' && !client_connected(client);
+
+    if (client->error == RD_KAFKA_RESP_ERR__SSL && client->certificate_text[0] != '\0')
+        text = client->certificate_text;
+    else if (told)
+        text = client->error_text;
+    if (refused)
+        (void)err_set(err, ERR_REJECT, "%s: %s: %.120s: check the client's login and certificates",
+                      what, client->address, text);
+    else if (atomic_load(&client->was_connected))
+        (void)err_set(err, ERR_RETRY, "%s: %s: %.120s: is the broker up?", what, client->address,
+                      text);
+    else
+        (void)err_set(err, ERR_RETRY,
+                      "%s: %s: %.120s: no broker in %.0f s: is it up, and is "
+                      "kafka.bootstrap.servers right?",
+                      what, client->address, text,
+                      (double)(clk_mono_us() - client->begun_us) / 1e6);
+    (void)pthread_mutex_unlock(&client->lock);
+    return err->class;
+}
+
 enum err_class client_err(struct client *client, struct err *err, const char *what,
                           rd_kafka_resp_err_t code, const char *text)
 {
@@ -356,30 +451,11 @@ enum err_class client_err(struct client *client, struct err *err, const char *wh
 
     if (client->rk != NULL)
         (void)rd_kafka_poll(client->rk, 0); /* on_error, for the reason behind a time-out */
-    if (class == ERR_RETRY) {
-        (void)pthread_mutex_lock(&client->lock);
-        const bool refused = client->error == RD_KAFKA_RESP_ERR__AUTHENTICATION ||
-                             client->error == RD_KAFKA_RESP_ERR__SSL ||
-                             client->error == RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED;
-        const bool told = client->error_text[0] != '\0' && !client_connected(client);
-
-        text = told ? client->error_text : text;
-        if (refused)
-            (void)err_set(err, ERR_REJECT,
-                          "%s: %s: %.100s: check the client's login and certificates", what,
-                          client->address, text);
-        else if (atomic_load(&client->was_connected))
-            (void)err_set(err, ERR_RETRY, "%s: %s: %.100s: is the broker up?", what,
-                          client->address, text);
-        else
-            (void)err_set(err, ERR_RETRY,
-                          "%s: %s: %.100s: no broker in %.0f s: is it up, and is "
-                          "kafka.bootstrap.servers right?",
-                          what, client->address, text,
-                          (double)(clk_mono_us() - client->begun_us) / 1e6);
-        (void)pthread_mutex_unlock(&client->lock);
-        return err->class;
-    }
+    if (class == ERR_RETRY)
+        return unreachable(client, err, what, text);
+    if (is_unauthorized(code)) /* Kafka's own text can be a page that does not name the right */
+        return err_set(err, class, "%s: %s: %s: l2ctl acls check names the right that is absent",
+                       what, client->address, rd_kafka_err2str(code));
     return err_set(err, class, "%s: %s: %s", what, client->address, text);
 }
 

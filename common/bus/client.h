@@ -21,9 +21,11 @@ struct client {
     rd_kafka_t
         *rk; /* to serve error callbacks from client_err; NULL once its queue hands out records */
     char address[CLIENT_ADDRESS_BYTES_MAX];
-    pthread_mutex_t lock; /* of the two below */
+    pthread_mutex_t lock; /* of the three below */
     rd_kafka_resp_err_t error;
     char error_text[CLIENT_TEXT_BYTES_MAX]; /* the newest connection or authentication error */
+    char certificate_text[CLIENT_TEXT_BYTES_MAX]; /* why the newest broker's certificate was refused
+                                                   */
     pthread_mutex_t limit_lock;
     struct limit limit; /* of librdkafka's own lines */
     int64_t begun_us; /* when the handle was made */
@@ -64,6 +66,8 @@ void client_free(struct client *client);
 void client_log(const struct client *client, int level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 bool client_connected(const struct client *client);
+/* A login or certificate was refused: no time mends it. Serves error callbacks. */
+bool client_refused(struct client *client);
 
 /* RETRY: time or the broker's return may help; REJECT: the request or a right is at fault; FATAL:
  * this handle is done. */
