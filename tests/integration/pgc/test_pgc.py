@@ -2,7 +2,14 @@
 
 pgc_probe calls pgc as it is told, line by line; the server is stopped, killed and frozen around it.
 
-Seen to fail (planted, one at a time): FAULTS
+Seen to fail, each with its planted fault. Connection: 9 s more than the deadline; no statement_timeout; no
+idle_in_transaction_session_timeout; a connection that ended with a SQLSTATE not taken for broken; target_session_attrs=any;
+the encoding not looked at; sslmode=require; errors without SQLSTATE; 53 not for trying again; class 22's quotes left in.
+Statements: parameters dropped; a ROLLBACK that answers COMMIT taken for one; an open COPY left open by a rollback. COPY: bytes
+of int8 turned round; the epoch 1 µs off; a time before the first let through; a full buffer dropped. Migrations: no advisory
+lock; no transaction; hash, gap, newer not looked at; SET for SET LOCAL; a role made by another database at that moment. Rights:
+DELETE for the archiver; TEMPORARY for the reader; SELECT for PUBLIC; no trigger; a column left out, one NOT NULL; plain tables
+where TimescaleDB is.
 """
 
 import json
