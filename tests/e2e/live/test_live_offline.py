@@ -63,8 +63,21 @@ def run_example(code, environment, shell):
     return done.stdout.splitlines()
 
 
+def run_java(code, environment):
+    with tempfile.TemporaryDirectory() as name:
+        path = pathlib.Path(name) / "Engine.java"
+        path.write_text(code)
+        done = subprocess.run([l2kafka._java(), "-XX:TieredStopAtLevel=1", "-Xmx256m", "-cp", l2kafka.jars(), str(path)], cwd=ROOT,
+                              capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == 0, f"the README's Java failed:\n{done.stderr[-3000:]}"
+    return done.stdout.splitlines()
+
+
 def check_readme_examples(bootstrap, features):
-    """Every sh and python block of the README, in order, as it stands there; only the folder of the binaries is this build's."""
+    """Every sh, python and java block of the README, in order, as it stands there; only the folder of the binaries is this build's.
+
+    Of Java's reader symbol, time and mid-price are compared, number by number.
+    """
     text = (ROOT / "README.md").read_text()
     environment = dict(os.environ, L2_KAFKA_BOOTSTRAP_SERVERS=bootstrap, L2_TOPIC_PREFIX=PREFIX)
     blocks = [block.split("\n", 1) for block in text.split("```")[1::2]]
@@ -72,6 +85,11 @@ def check_readme_examples(bootstrap, features):
     assert len(python.strip().splitlines()) <= 10, "the README promises ten lines"
     lines = [line for line in run_example(python, environment, False) if "USDT" in line]
     assert len(lines) == len(features), f"the README's reader printed {len(lines)} of {len(features)} records"
+    java = next(code for kind, code in blocks if kind == "java")
+    read = [line.split() for line in run_java(java, environment) if "USDT" in line]
+    want = [(f["symbol"], str(round(f["bar_time"].timestamp() * 1e6)), f["l2_mid_price"]) for f in features]
+    got = [(symbol, bar_time, None if mid == "null" else float(mid)) for symbol, bar_time, mid, _ in read]
+    assert sorted(got, key=str) == sorted(want, key=str), f"the README's Java read {len(got)} of {len(want)} records, or others"
     for kind, code in blocks:
         if kind != "sh":
             continue
