@@ -7,6 +7,8 @@
 
 #include "base/err.h"
 #include "bus/bus.h"
+#include "codec/reader.h"
+#include "codec/registry.h"
 #include "config/config.h"
 #include "pgc/pgc.h"
 
@@ -98,5 +100,63 @@ void connect_kafka_add(struct connect_kafka *kafka, const char *key, const char 
  */
 enum err_class connect_pg_load(const struct config *config, const char *application_name,
                                struct pgc_options *ret_options, struct err *err) MUST_CHECK;
+
+/* ---- the schema registry (connect_registry.c, library l2_connect_registry) ---- */
+
+#define CONNECT_REGISTRY_ROWS                                                                       \
+    {"schema_registry_url",                                                                         \
+     CONFIG_STRING,                                                                                 \
+     "",                                                                                            \
+     "",                                                                                            \
+     "1000",                                                                                        \
+     "address of a Confluent-compatible schema registry, with the API's path; empty: none, and "    \
+     "messages carry their schema's fingerprint"},                                                  \
+        {"schema_registry_user", CONFIG_STRING, "", "", "200", "whom to log in as; empty: nobody"}, \
+        {"schema_registry_password_file",                                                           \
+         CONFIG_SECRET,                                                                             \
+         "",                                                                                        \
+         "",                                                                                        \
+         "",                                                                                        \
+         "file that holds its password; never the password itself"},                                \
+        {"schema_registry_ca_file",                                                                 \
+         CONFIG_STRING,                                                                             \
+         "",                                                                                        \
+         "",                                                                                        \
+         "4096",                                                                                    \
+         "file of the CA that signed the registry's certificate; empty: the system's"},             \
+        {"schema_registry_cert_file",                                                               \
+         CONFIG_STRING,                                                                             \
+         "",                                                                                        \
+         "",                                                                                        \
+         "4096",                                                                                    \
+         "file of the client's TLS certificate, where the registry wants one"},                     \
+        {"schema_registry_key_file", CONFIG_STRING, "", "", "4096", "file of its key"},             \
+        {"schema_registry_register",                                                                \
+         CONFIG_BOOL,                                                                               \
+         "1",                                                                                       \
+         "",                                                                                        \
+         "",                                                                                        \
+         "register the schemas that this program writes; 0: they must be there"}
+
+/* Is there one in the configuration? */
+bool connect_registry_wanted(const struct config *config);
+/* From the rows above; strings are borrowed from the configuration. ERR_REJECT, with the remedy: a
+ * password without a user, and in production (`L2_PROFILE`) an address without TLS but loopback's.
+ * Connects to nothing. */
+enum err_class connect_registry_load(const struct config *config,
+                                     struct http_client_options *ret_http,
+                                     struct err *err) MUST_CHECK;
+/* The client of it; the caller frees it after its readers. */
+enum err_class connect_registry_open(const struct config *config,
+                                     struct codec_registry **ret_registry,
+                                     struct err *err) MUST_CHECK;
+/* For codec_reader_new; registry NULL: none. */
+struct codec_ids connect_registry_ids(struct codec_registry *registry);
+/* The id with which `topic`'s records are framed (codec_frame_as): subject "<topic>-value",
+ * registered where schema_registry_register allows it. 0 without a registry. Waits; errors as
+ * codec_registry_register. */
+enum err_class connect_registry_id(const struct config *config, struct codec_registry *registry,
+                                   const char *topic, const struct codec_record *record,
+                                   uint32_t *ret_id, struct err *err) MUST_CHECK;
 
 #endif

@@ -44,6 +44,7 @@ const struct config_row fp_config_rows[] = {
      "a symbol silent for longer is retired"},
     {"max_symbols", CONFIG_UINT, "8192", "1", "8192", "symbols past this number are dead letters"},
     CONNECT_KAFKA_ROWS,
+    CONNECT_REGISTRY_ROWS,
     {.name = NULL},
 };
 
@@ -111,6 +112,7 @@ enum err_class fp_settings_load(const struct config *config, struct fp_settings 
 
 enum err_class fp_config_check(const struct config *config, struct err *err)
 {
+    struct http_client_options http; /* only whether it is right */
     struct fp_settings settings;
     struct fp_params params;
     struct clk *clk = NULL;
@@ -123,6 +125,8 @@ enum err_class fp_config_check(const struct config *config, struct err *err)
     enum err_class e = fp_params_load(config, clk, &fp_options, &params, err);
     if (e == ERR_OK && fp_options.offline_path == NULL)
         e = fp_settings_load(config, &settings, err);
+    if (e == ERR_OK && connect_registry_wanted(config))
+        e = connect_registry_load(config, &http, err);
     if (e == ERR_OK)
         e = topics_wanted(&topics, &wanted, err);
     clk_free(clk);

@@ -32,13 +32,11 @@ static struct codec_str str_of(struct fp_name n)
     return (struct codec_str){n.data, n.n};
 }
 
-enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, size_t body_n)
+/* What was decoded, for the core. */
+static void view(struct fp_wire *wire)
 {
-    struct codec_l2_snapshot *d = wire->decoded;
-    const enum codec_status status = codec_l2_snapshot_decode(body, body_n, d);
+    const struct codec_l2_snapshot *d = wire->decoded;
 
-    if (status != CODEC_OK)
-        return status;
     /* field by field: built as a whole and copied, its stores would stall the wider loads of the
      * copy */
     struct l2_snapshot *n = wire->snapshot;
@@ -58,34 +56,42 @@ enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, si
         n->flow.sell_quote = d->flow.sell_quote;
         n->flow.trade_count = d->flow.trade_count;
     }
-    return CODEC_OK;
 }
 
-static enum l2_reject decode(struct fp_wire *wire, const uint8_t *value, size_t n)
+enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body, size_t body_n)
 {
-    uint64_t fingerprint;
-    const uint8_t *body;
-    size_t body_n;
+    const enum codec_status status = codec_l2_snapshot_decode(body, body_n, wire->decoded);
 
-    if (n > TOPICS_PAYLOAD_BYTES_MAX)
-        return L2_REJECT_TOO_LARGE;
-    switch (codec_frame_get(value, n, &fingerprint, &body, &body_n)) {
+    if (status == CODEC_OK)
+        view(wire);
+    return status;
+}
+
+static enum l2_reject reject_of(enum codec_status status)
+{
+    switch (status) {
     case CODEC_OK:
-        break;
+        return L2_ACCEPTED;
     case CODEC_FRAME_NO_REGISTRY:
+    case CODEC_SCHEMA_UNKNOWN:
         return L2_REJECT_UNKNOWN_SCHEMA;
     default:
         return L2_REJECT_UNDECODABLE;
     }
-    if (fingerprint != codec_l2_snapshot_fingerprint)
-        return L2_REJECT_UNKNOWN_SCHEMA;
-    return fp_wire_snapshot(wire, body, body_n) == CODEC_OK ? L2_ACCEPTED : L2_REJECT_UNDECODABLE;
 }
 
-void fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us,
+bool fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us,
                    struct fp_event *ret_event)
 {
-    const enum l2_reject reject = decode(wire, record->value, record->value_n);
+    enum l2_reject reject = L2_REJECT_TOO_LARGE;
+
+    if (record->value_n <= TOPICS_PAYLOAD_BYTES_MAX) {
+        const enum codec_status status =
+            codec_reader_decode(wire->snapshots, record->value, record->value_n, wire->decoded);
+        if (status == CODEC_SCHEMA_PENDING)
+            return false;
+        reject = reject_of(status);
+    }
 
     ret_event->kind = reject == L2_ACCEPTED ? FP_SNAPSHOT : FP_DEAD_BYTES;
     ret_event->now_us = now_us;
@@ -98,20 +104,24 @@ void fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t
     ret_event->reject = reject;
     ret_event->snapshot = NULL;
     if (reject != L2_ACCEPTED)
-        return;
+        return true;
+    view(wire);
     ret_event->exchange.data = wire->decoded->exchange.data;
     ret_event->exchange.n = wire->decoded->exchange.n;
     ret_event->symbol.data = wire->decoded->symbol.data;
     ret_event->symbol.n = wire->decoded->symbol.n;
     ret_event->snapshot = wire->snapshot;
+    return true;
 }
 
 bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n,
-                      int64_t bars_offset, struct fp_event *ret_event, struct l2_past_bar *ret_bar)
+                      int64_t bars_offset, struct fp_event *ret_event, struct l2_past_bar *ret_bar,
+                      enum codec_status *ret_status)
 {
     struct codec_l2_bar b;
 
-    if (codec_l2_bar_unframe(value, n, &b) != CODEC_OK ||
+    *ret_status = codec_reader_decode(wire->bars, value, n, &b);
+    if (*ret_status != CODEC_OK ||
         !codec_str_equal(b.schema_version, codec_str(wire->schema_version)) ||
         !codec_str_equal(b.exchange, codec_str(wire->exchange)) ||
         b.bar_seconds != (int32_t)wire->params->l2.bar_s)

@@ -10,6 +10,7 @@
 #include "codec/l2_bar.h"
 #include "codec/l2_feature.h"
 #include "codec/l2_snapshot.h"
+#include "codec/reader.h"
 #include "core/fp_core.h"
 
 #define FP_OUTPUT_BYTES_MAX (CODEC_L2_BAR_BYTES_MAX + CODEC_FRAME_BYTES)
@@ -20,6 +21,7 @@ struct fp_wire {
     const struct clk *clk;
     const char *exchange;
     const char *schema_version;
+    struct codec_reader *snapshots, *bars; /* live; offline decodes bodies alone */
     struct codec_l2_snapshot
         *decoded; /* 32 KiB, filled by each decode; too large for a stack that is zeroed */
     struct l2_snapshot *snapshot; /* its view for the core */
@@ -30,13 +32,14 @@ struct fp_wire {
 enum codec_status fp_wire_snapshot(struct fp_wire *wire, const uint8_t *body,
                                    size_t body_n) MUST_CHECK;
 /* One input record → SNAPSHOT or DEAD_BYTES. Of *ret_event, only what these kinds have is written.
- */
-void fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us,
-                   struct fp_event *ret_event);
+ * false: its writer's schema is being asked for, nothing was written. */
+bool fp_wire_event(struct fp_wire *wire, const struct bus_event *record, int64_t now_us,
+                   struct fp_event *ret_event) MUST_CHECK;
 /* A record of l2.bars → PAST_BAR in *ret_event and *ret_bar; false when it is none of this
- * deployment's (other schema_version, bar, exchange). */
+ * deployment's (other schema_version, bar, exchange), or *ret_status is not OK. */
 bool fp_wire_past_bar(const struct fp_wire *wire, const uint8_t *value, size_t n,
-                      int64_t bars_offset, struct fp_event *ret_event, struct l2_past_bar *ret_bar);
+                      int64_t bars_offset, struct fp_event *ret_event, struct l2_past_bar *ret_bar,
+                      enum codec_status *ret_status);
 
 struct codec_l2_bar fp_wire_bar(const struct fp_wire *wire, const struct fp_action *action);
 struct codec_l2_feature fp_wire_feature(const struct fp_wire *wire, const struct fp_action *action,
