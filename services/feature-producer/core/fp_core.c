@@ -73,6 +73,14 @@ static bool equals(struct fp_name a, struct fp_name b)
     return a.n == b.n && (a.n == 0 || memcmp(a.data, b.data, a.n) == 0);
 }
 
+/* The broker takes any number for a timestamp; differences of what is kept must not overflow. */
+static int64_t kafka_us(const struct fp_event *e)
+{
+    const int64_t max = INT64_MAX / 4;
+
+    return e->kafka_time_us > max ? max : e->kafka_time_us < -max ? -max : e->kafka_time_us;
+}
+
 /* A known symbol's name was looked at when it was added. */
 static enum l2_reject check(const struct fp_core *c, const struct fp_event *e, bool is_known)
 {
@@ -89,7 +97,7 @@ static enum l2_reject check(const struct fp_core *c, const struct fp_event *e, b
         n->received_time_us > INT64_MAX / 2 || n->received_time_us < -INT64_MAX / 2 ||
         n->event_time_us - n->received_time_us > EVENT_AHEAD_US)
         return L2_REJECT_EVENT_TIME_AHEAD;
-    if (!c->params.offline && n->event_time_us - e->kafka_time_us > EVENT_AHEAD_US)
+    if (!c->params.offline && n->event_time_us - kafka_us(e) > EVENT_AHEAD_US)
         return L2_REJECT_EVENT_TIME_AHEAD;
     return l2_book_check(n);
 }
@@ -130,11 +138,11 @@ static void take(struct fp_core *c, struct fp_symbol *s, const struct fp_event *
             s->open_anchor = linked ? s->last_offset : e->offset;
         s->last_offset = e->offset;
         s->late_from = -1;
-        l2_stream_take(&s->stream, &c->params.l2, n, e->kafka_time_us);
+        l2_stream_take(&s->stream, &c->params.l2, n, kafka_us(e));
         fp_note_dependence(c, s);
     } else {
         s->last_offset = e->offset;
-        l2_stream_take(&s->stream, &c->params.l2, n, e->kafka_time_us);
+        l2_stream_take(&s->stream, &c->params.l2, n, kafka_us(e));
     }
     c->stats.taken++;
 }
@@ -145,7 +153,7 @@ static void adopt(struct fp_core *c, struct fp_symbol *s, const struct fp_event 
 {
     assert(s->late_from >= 0);
     fp_note_timeline(c, s, e->offset, s->late_from);
-    l2_stream_adopt(&s->stream, &c->params.l2, e->snapshot, e->kafka_time_us);
+    l2_stream_adopt(&s->stream, &c->params.l2, e->snapshot, kafka_us(e));
     s->open_anchor = s->last_offset = e->offset;
     s->late_from = -1;
     fp_note_dependence(c, s);
@@ -444,9 +452,9 @@ static void on_record(struct fp_core *c, const struct fp_event *e, struct fp_upd
             true; /* all that came before it was read: the clock closes first */
         return;
     }
-    p->record_us = e->kafka_time_us;
-    if (e->kafka_time_us > p->seen_us)
-        p->seen_us = e->kafka_time_us;
+    p->record_us = kafka_us(e);
+    if (p->record_us > p->seen_us)
+        p->seen_us = p->record_us;
     p->at_end = false;
     if (e->kind == FP_DEAD_BYTES)
         reject(c, e, e->reject, u);

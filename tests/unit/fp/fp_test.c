@@ -52,6 +52,7 @@ static void keep(struct run *run, const struct fp_action *a)
     o->reject = a->reject;
     o->state = a->state;
     o->last_event_us = a->last_event_us;
+    o->no_bars_until_us = a->no_bars_until_us;
     o->bar_time_us = a->bar_time_us;
     o->source_bar_time_us = a->source_bar_time_us;
     const struct l2_row *row = a->kind == FP_EMIT_BAR ? &a->bar.row : &a->row;

@@ -26,7 +26,7 @@ struct out {
     enum fp_action_kind kind;
     int32_t partition;
     char symbol[L2_SYMBOL_BYTES_MAX + 1];
-    int64_t bar_time_us, source_bar_time_us, source_offset, last_event_us;
+    int64_t bar_time_us, source_bar_time_us, source_offset, last_event_us, no_bars_until_us;
     struct l2_row row;
     uint64_t snapshots, gaps, tag, sketch_hash;
     double coverage;
