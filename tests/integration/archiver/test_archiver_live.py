@@ -1,9 +1,10 @@
 """bar-archiver on a real Kafka and a real PostgreSQL: what the topics hold is in the tables, whatever dies meanwhile.
 
-Seen to fail: with the mark committed when a batch is handed over instead of when it is stored (kills lose rows), with the loop not polling
-while PostgreSQL is away (the group drops it), with a rejected batch dropped whole, with REJECT of a missing right taken for bad rows.
+Seen to fail: with the mark committed when a batch is handed over instead of when it is stored (rows are lost), with the loop not polling
+while PostgreSQL is away (it leaves the group after max.poll.interval.ms), with REJECT of a missing right taken for bad rows.
 """
 
+import concurrent.futures
 import pathlib
 import random
 import sys
@@ -49,7 +50,8 @@ class Live(unittest.TestCase):
 
     def archiver(self, name="r0", **settings):
         """It runs already."""
-        values = {"replica": name, "batch_rows": 200, "batch_ms": 50, "pg_statement_timeout_ms": 2000, **settings}
+        values = {"replica": name, "batch_rows": 200, "batch_ms": 50, "pg_statement_timeout_ms": 2000,
+                  "kafka.max.poll.interval.ms": 10000, **settings}
         a = l2ba.Archiver(self.folder, self.archive, self.bootstrap, self.prefix, values, name=f"{self.id()}.{name}")
         return self.enterContext(a)
 
@@ -114,6 +116,23 @@ class Live(unittest.TestCase):
         self.wait_committed(a)
         self.assert_archived(bars, candles)
         self.assertEqual(a.stop(), 0, a.tail())
+
+    def test_killed_between_reading_and_storing(self):
+        bars, a = l2ba.make_bars(3000), self.archiver()
+        a.wait_ready()
+        lock = "BEGIN; LOCK TABLE l2_snapshots IN EXCLUSIVE MODE; SELECT pg_sleep(4); COMMIT"
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            locked = pool.submit(self.archive.psql, lock)
+            time.sleep(0.5)
+            send(self.bootstrap, self.prefix, "l2_snapshots", bars)
+            self.wait_until(lambda: a.metric("l2flow_ba_batches_waiting") == 2, what=a.tail())
+            time.sleep(1)
+            a.kill()
+            locked.result()
+        a.start()
+        a.wait_ready()
+        self.wait_committed(a)
+        self.assert_archived(bars, [])
 
     def test_postgresql_goes_and_comes(self):
         bars, candles, a = [], [], self.archiver()
