@@ -60,6 +60,12 @@ enum topics_id {
 #define TOPICS_DLQ_TOPIC "topic"
 #define TOPICS_DLQ_PARTITION "partition"
 #define TOPICS_DLQ_OFFSET "offset"
+/* Only on a letter that was cut, since Kafka's bound is on batches as compressed and a record can
+ * unpack to more than the letter may have: how long key and value were. */
+#define TOPICS_DLQ_KEY_BYTES "key_bytes"
+#define TOPICS_DLQ_VALUE_BYTES "value_bytes"
+#define TOPICS_DLQ_CUT_KEY_BYTES_MAX 1024
+#define TOPICS_DLQ_CUT_VALUE_BYTES_MAX TOPICS_PAYLOAD_BYTES_MAX
 
 const char *topics_name(enum topics_id id);   /* "l2.bars", without prefix */
 const char *topics_record(enum topics_id id); /* "L2Bar", the record's name in schemas/; NULL:

@@ -1,10 +1,12 @@
 """What a feed may do to its topic, on a real broker: keys in the wrong partition, records that unpack to more than they weigh.
 
-Seen to fail: wrong_partition with check_partition left out, with murmur2 and crc32 changed for each other.
+Seen to fail: wrong_partition with check_partition left out, with murmur2 and crc32 changed for each other; the letters that do not
+fit with is_cut never true (the producer of transactions ends, every start again).
 """
 
 import os
 import pathlib
+import random
 import subprocess
 import tempfile
 import unittest
@@ -102,6 +104,38 @@ class Feed(unittest.TestCase):
             self.assertNotIn("wrong_partition", [reason for reason, _, _ in self.dead(prefix)])
             symbols = {l2live.decode("l2_snapshot", m.value)["symbol"] for m in l2live.dump(self.bootstrap, prefix + "l2.snapshots")}
             self.assertEqual(len(symbols), 40)
+
+
+    def test_what_does_not_fit_into_a_dead_letter_is_cut(self):
+        """Compressed, all of these pass a topic of 1 MiB; librdkafka, as a feed, must be told to try."""
+        prefix, mib = "cut.", 1 << 20
+        noise = random.Random(1).randbytes(mib - 2000)
+        sent = [(b"WHOLE", noise), (b"TEN", b"ab" * (5 * mib)), (b"k" * (3 * mib), b"value"), (b"k" * 2000, b"v" * (mib + 12 - 2000)),
+                (b"k" * 2000, b"v" * (mib + 13 - 2000)), (b"THIRTY", bytes(30 * mib))] + [(b"MANY", bytes([i]) * (mib - 9)) for i in range(40)]
+        with self.live(prefix, {"feed_partitioner": "none"}) as fp:
+            fp.wait_ready()
+            producer = confluent_kafka.Producer(l2live.client(self.bootstrap, **{
+                "compression.type": "zstd", "message.max.bytes": 50 * mib, "batch.num.messages": 1}))
+            failed = []
+            for key, value in sent:
+                producer.produce(prefix + "l2.snapshots", value, key, 0, on_delivery=lambda e, _: failed.append(e) if e else None)
+            good = snapshot("AFTER", 1, 1700000000000000)
+            producer.produce(prefix + "l2.snapshots", good, b"AFTER", 0)
+            self.assertEqual((producer.flush(60), failed), (0, []))
+            l2live.wait_committed(self.bootstrap, prefix + GROUP, prefix + "l2.snapshots", PARTITIONS, 60, lambda: self.assertIsNone(
+                fp.process.poll(), fp.tail()))
+            self.assertEqual((fp.metric("l2flow_fp_snapshots_total"), fp.stop()), (1, 0), fp.tail())
+        letters = l2live.dump(self.bootstrap, prefix + "l2.dlq")
+        self.assertEqual(len(letters), len(sent))
+        for i, (letter, (key, value)) in enumerate(zip(letters, sent)):
+            headers = {k: v.decode() for k, v in letter.headers}
+            self.assertEqual(headers["offset"], str(i))
+            self.assertEqual(headers["reason"], "too_large" if len(value) > 128 * 1024 else "undecodable")
+            if len(key) + len(value) <= mib + 12:
+                self.assertEqual((letter.key, letter.value, len(headers)), (key, value, 4))
+            else:
+                self.assertEqual((letter.key, letter.value), (key[:1024], value[:128 * 1024]))
+                self.assertEqual((headers["key_bytes"], headers["value_bytes"]), (str(len(key)), str(len(value))))
 
 
 if __name__ == "__main__":
