@@ -2,6 +2,7 @@
 #include "fp_service.h"
 
 #include "fp_metrics.h"
+#include "fp_schemas.h"
 
 #include "log/log.h"
 #include "topics/topics.h"
@@ -19,6 +20,8 @@
 #define PREFETCH_AHEAD 3
 #define PREFETCH_BYTES_MAX 1024 /* a book of 20 levels has some 730 */
 #define RESTORE_WAIT_MS 10000
+#define REGISTRY_WAIT_MS 500
+#define REGISTRY_WAIT_MS_MAX 30000
 #define NAME_BYTES_MAX 300 /* a prefix of 64 and a name of 200 at most */
 #define TOPICS_CHECK_MS 10000
 
@@ -49,6 +52,7 @@ struct service {
     enum bus_partitioner partitioner; /* the feed's */
     struct bus_producer *beats;
     struct fp_settings settings;
+    struct fp_schemas schemas;
     char schema_version[L2_SCHEMA_VERSION_BYTES_MAX];
     uint64_t fingerprint; /* of this deployment, in what it commits */
     char topics[TOPICS_N][NAME_BYTES_MAX]; /* by topics_id */
@@ -132,7 +136,8 @@ static void send_heartbeat(struct service *s, const struct fp_action *a, int64_t
     const struct codec_heartbeat beat = fp_wire_heartbeat(&s->wire, a, now_us);
     struct err err;
     size_t n;
-    const enum codec_status status = codec_heartbeat_frame(&beat, s->out, sizeof s->out, &n);
+    const enum codec_status status = codec_frame_as(
+        &codec_heartbeat_record, s->schemas.heartbeat_id, &beat, s->out, sizeof s->out, &n);
 
     assert(status == CODEC_OK);
     const struct bus_output output = {
@@ -155,7 +160,8 @@ static enum err_class apply(struct service *s, const struct fp_action *a,
     switch (a->kind) {
     case FP_EMIT_BAR: {
         const struct codec_l2_bar bar = fp_wire_bar(&s->wire, a);
-        status = codec_l2_bar_frame(&bar, s->out, sizeof s->out, &n);
+        status = codec_frame_as(&codec_l2_bar_record, s->schemas.bar_id, &bar, s->out,
+                                sizeof s->out, &n);
         assert(status == CODEC_OK); /* a bar of ours that does not fit its schema is our bug */
         send(s, OUTPUT_BARS, a, n, a->tag);
         metrics_add(s->metrics, M_BARS, a->closed_by_clock, 1);
@@ -163,7 +169,8 @@ static enum err_class apply(struct service *s, const struct fp_action *a,
     }
     case FP_EMIT_FEATURE: {
         const struct codec_l2_feature feature = fp_wire_feature(&s->wire, a, now_us);
-        status = codec_l2_feature_frame(&feature, s->out, sizeof s->out, &n);
+        status = codec_frame_as(&codec_l2_feature_record, s->schemas.feature_id, &feature, s->out,
+                                sizeof s->out, &n);
         assert(status == CODEC_OK);
         send(s, OUTPUT_FEATURES, a, n, 0);
         metrics_add(s->metrics, M_FEATURES, 0, 1);
@@ -272,6 +279,29 @@ static enum err_class step(struct service *s, const struct fp_event *event,
 
 /* ---- assignment ---- */
 
+/* A bar of another schema version, and the registry out of reach: without it the state cannot be
+ * rebuilt, so the process ends and is started again. */
+static enum err_class past_bar(struct service *s, const struct bus_reader_record *record,
+                               struct fp_event *event, struct l2_past_bar *bar, bool *ret_is_ours,
+                               struct err *err)
+{
+    enum codec_status status = CODEC_OK;
+
+    for (int waited_ms = 0;; waited_ms += REGISTRY_WAIT_MS) {
+        *ret_is_ours = fp_wire_past_bar(&s->wire, record->value, record->value_n, record->offset,
+                                        event, bar, &status);
+        if (status != CODEC_SCHEMA_PENDING || svc_stopping(s->svc))
+            return ERR_OK;
+        if (waited_ms >= REGISTRY_WAIT_MS_MAX)
+            return err_set(err, ERR_RETRY,
+                           "%s, partition %" PRId32 ", offset %" PRId64
+                           ": its schema is not known and the schema registry is out of reach",
+                           s->topics[TOPICS_BARS], record->partition, record->offset);
+        svc_alive(s->svc);
+        fp_schemas_wait(&s->schemas, record->value, record->value_n, REGISTRY_WAIT_MS);
+    }
+}
+
 static enum err_class read_bars(struct service *s, int32_t partition, int64_t from,
                                 int64_t *ret_next, struct err *err)
 {
@@ -279,7 +309,7 @@ static enum err_class read_bars(struct service *s, int32_t partition, int64_t fr
     const struct bus_reader_record *record;
     struct l2_past_bar bar;
     struct fp_event event;
-    bool end = false;
+    bool end = false, is_ours;
     enum err_class e = bus_reader_new(s->settings.kafka.v, s->settings.kafka.n,
                                       s->topics[TOPICS_BARS], partition, from, true, &reader, err);
 
@@ -289,8 +319,8 @@ static enum err_class read_bars(struct service *s, int32_t partition, int64_t fr
         if (e != ERR_OK || record == NULL)
             continue;
         *ret_next = record->offset + 1;
-        if (fp_wire_past_bar(&s->wire, record->value, record->value_n, record->offset, &event,
-                             &bar)) {
+        e = past_bar(s, record, &event, &bar, &is_ours, err);
+        if (is_ours) {
             event.partition = partition;
             fp_core_step(s->core, &event, &s->update);
         }
@@ -318,6 +348,15 @@ static enum err_class begin(const struct service *s, const struct bus_event *ass
 {
     *ret_restart =
         (struct fp_restart){.snapshots_from = BUS_FROM_START, .bars_from = BUS_FROM_START};
+    if (assigned->lost) {
+        log_event(
+            LOG_ERROR, "snapshots_lost", "partition", LOG_INT, (int64_t)assigned->partition,
+            "committed", LOG_INT, assigned->offset, "text", LOG_STR,
+            "retention has taken snapshots that the open windows need: they begin anew at the "
+            "log's start",
+            NULL);
+        return ERR_OK;
+    }
     if (assigned->offset < 0)
         return ERR_OK;
     if (!fp_wire_metadata_parse(assigned->metadata, ret_restart))
@@ -378,7 +417,16 @@ static enum err_class on_record(struct service *s, const struct bus_event *recor
 {
     struct fp_event *event = &s->event;
 
-    fp_wire_event(&s->wire, record, now_us, event);
+    if (fp_schemas_holds(&s->schemas, record->partition))
+        return ERR_OK; /* behind the one that waits: it comes again */
+    if (!fp_wire_event(&s->wire, record, now_us, event)) {
+        fp_schemas_hold(&s->schemas, record);
+        bus_hold(s->bus, record->partition);
+        log_event(LOG_WARN, "partition_held", "partition", LOG_INT, (int64_t)record->partition,
+                  "offset", LOG_INT, record->offset, "text", LOG_STR,
+                  "its schema is being asked for", NULL);
+        return ERR_OK;
+    }
     check_partition(s, event);
     if (event->snapshot != NULL)
         s->newest_event_us = event->snapshot->event_time_us;
@@ -416,12 +464,15 @@ static enum err_class on_event(struct service *s, const struct bus_event *e, int
     case BUS_COMMITTED:
         return on_committed(s, e, err);
     case BUS_END:
+        if (fp_schemas_holds(&s->schemas, e->partition))
+            return ERR_OK;
         event.kind = FP_END;
         break;
     case BUS_END_OFFSET:
         event.kind = FP_END_OFFSET;
         break;
     case BUS_REVOKED:
+        fp_schemas_release(&s->schemas, e->partition);
         event.kind = FP_STOP;
         log_event(LOG_WARN, "partition_revoked", "partition", LOG_INT, (int64_t)e->partition, NULL);
         break;
@@ -487,6 +538,26 @@ static void prefetch(const struct bus_batch *batch, unsigned i)
         __builtin_prefetch(value + at);
 }
 
+/* Partitions whose schema has been answered for go on where they stood. */
+static enum err_class resume(struct service *s, struct err *err)
+{
+    int32_t partition;
+    int64_t offset;
+    struct err trouble;
+
+    if (s->schemas.registry == NULL)
+        return ERR_OK;
+    if (codec_registry_trouble(s->schemas.registry, &trouble))
+        log_event(LOG_WARN, "schema_registry", "error", LOG_STR, trouble.text, NULL);
+    while (fp_schemas_ready(&s->schemas, &partition, &offset)) {
+        log_event(LOG_INFO, "partition_resumed", "partition", LOG_INT, (int64_t)partition, "offset",
+                  LOG_INT, offset, NULL);
+        if (bus_start(s->bus, partition, offset, err) != ERR_OK)
+            return err->class;
+    }
+    return ERR_OK;
+}
+
 static enum err_class loop(struct service *s, struct err *err)
 {
     while (!svc_stopping(s->svc)) {
@@ -503,7 +574,8 @@ static enum err_class loop(struct service *s, struct err *err)
         }
         metrics_add(s->metrics, M_READ, 0, s->read);
         s->read = 0;
-        if (step(s, &tick, NULL, err) != ERR_OK || beat(s, now_us, err) != ERR_OK)
+        if (step(s, &tick, NULL, err) != ERR_OK || beat(s, now_us, err) != ERR_OK ||
+            resume(s, err) != ERR_OK)
             return err->class;
         maybe_commit(s);
     }
@@ -605,7 +677,10 @@ static enum err_class run_live(struct service *s, struct err *err)
     warn_purge(s);
     s->checks_partition = strcmp(partitioner, "none") != 0;
     s->partitioner = strcmp(partitioner, "crc32") == 0 ? BUS_CRC32 : BUS_MURMUR2;
-    if (fp_settings_load(s->config, &s->settings, err) != ERR_OK || connect(s, err) != ERR_OK)
+    if (fp_settings_load(s->config, &s->settings, err) != ERR_OK ||
+        fp_schemas_open(&s->schemas, s->config, s->topics[TOPICS_BARS], s->topics[TOPICS_FEATURES],
+                        s->topics[TOPICS_HEARTBEAT], err) != ERR_OK ||
+        connect(s, err) != ERR_OK)
         return err->class;
     l2_schema_version(&s->params.l2, s->schema_version);
     s->wire = (struct fp_wire){
@@ -613,6 +688,8 @@ static enum err_class run_live(struct service *s, struct err *err)
         .clk = s->clk,
         .exchange = s->params.exchange,
         .schema_version = s->schema_version,
+        .snapshots = s->schemas.snapshots,
+        .bars = s->schemas.bars,
         .decoded = &s->decoded,
         .snapshot = &s->snapshot,
     };
@@ -643,6 +720,7 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
     bus_producer_free(s->beats);
     bus_free(s->bus);
     fp_core_free(s->core);
+    fp_schemas_close(&s->schemas);
     free(s);
     return e;
 }
