@@ -2,7 +2,8 @@
 
 Parts: rate (2 million snapshots against bare consumption), decode (one snapshot), latency (500 symbols, staggered and at once),
 restart (SIGKILL to the next commit), memory (50, 500 and 5,000 symbols), flat (10 million records), cost (5 to 5,000 symbols in
-1, 2 and 4 partitions), archiver (a million bars into PostgreSQL against a bare COPY). --quick shortens all of them; its figures are not kept.
+1, 2 and 4 partitions), archiver (a million bars into PostgreSQL against a bare COPY),
+rolling (planned restarts of two replicas), takeover (SIGKILL of one of two). --quick shortens all of them; its figures are not kept.
 """
 
 import argparse
@@ -24,6 +25,7 @@ import confluent_kafka  # noqa: E402
 import confluent_kafka.admin  # noqa: E402
 
 import bench_archiver  # noqa: E402
+import bench_replicas  # noqa: E402
 import bench_scale  # noqa: E402
 import l2kafka  # noqa: E402
 import l2live  # noqa: E402
@@ -308,7 +310,9 @@ def part_memory(broker, folder, quick):
 PARTS = {"rate": part_rate, "decode": part_decode, "latency": part_latency, "restart": part_restart, "memory": part_memory,
          "flat": functools.partial(bench_scale.part_flat, sys.modules[__name__]),
          "cost": functools.partial(bench_scale.part_cost, sys.modules[__name__]),
-         "archiver": functools.partial(bench_archiver.part_archiver, sys.modules[__name__])}
+         "archiver": functools.partial(bench_archiver.part_archiver, sys.modules[__name__]),
+         "rolling": functools.partial(bench_replicas.part_rolling, sys.modules[__name__]),
+         "takeover": functools.partial(bench_replicas.part_takeover, sys.modules[__name__])}
 
 
 def machine():

@@ -1,5 +1,5 @@
-"""./run soak [--cycles N]: kill -9 cycles of the producer under load, in runs of up to 50, added up in bench/soak.json and in
-the table of docs/reliability.md."""
+"""./run soak [--faults] [--cycles N]: kill -9 cycles of the producer under load, in runs of up to 50, added up in bench/soak.json
+and in the table of docs/reliability.md. --faults: random faults of two replicas (faults.py), added up in bench/soak_faults.json."""
 
 import argparse
 import collections
@@ -15,6 +15,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "fault")]
 import cycles  # noqa: E402
+import faults  # noqa: E402
 import l2fleet  # noqa: E402
 import l2kafka  # noqa: E402
 
@@ -24,6 +25,8 @@ SECONDS_A_CYCLE = 2.6  # a kill, a start, the fold: the load lasts about as long
 KINDS = ("lost", "doubled", "reordered", "changed")
 SIZES = ("bars", "features", "dead_letters")
 RECORD, PAGE = ROOT / "bench" / "soak.json", ROOT / "docs" / "reliability.md"
+FAULTS_RECORD = ROOT / "bench" / "soak_faults.json"
+FAULT_RECORDS_A_SECOND = 800
 MARKER = "<!-- figures -->\n"
 SENT_A_MARKET_HOUR = 2 * 5 * 3600 * l2fleet.SYMBOLS_PER_RECORDING  # two recordings, thinned to 5 snapshots a second
 
@@ -33,17 +36,17 @@ def commit():
                           check=False).stdout.strip() or "unknown"
 
 
-def add(entry):
-    kept = json.loads(RECORD.read_text()) if RECORD.exists() else {"runs": []}
+def add(entry, record=RECORD):
+    kept = json.loads(record.read_text()) if record.exists() else {"runs": []}
     kept["runs"].append(entry)
     kept["cycles"] = sum(r["cycles"] for r in kept["runs"])
     for kind in KINDS:
         kept[kind] = sum(r[kind] for r in kept["runs"])
-    RECORD.write_text(json.dumps(kept, indent=1) + "\n")
+    record.write_text(json.dumps(kept, indent=1) + "\n")
     PAGE.write_text(with_table(PAGE.read_text()))
 
 
-def table(kept):
+def table(kept, title):
     """The runs of a commit on a day are a row."""
     columns = ("cycles", *KINDS, *SIZES)
     rows = collections.defaultdict(collections.Counter)
@@ -51,20 +54,36 @@ def table(kept):
         for key in (f"{r['date']}, {r['commit']}", "all"):
             rows[key].update({c: r[c] for c in columns})
     total = rows.pop("all", None)
-    lines = [f"| day, commit | {' | '.join(columns).replace('_', ' ')} |", "| --- |" + " ---: |" * len(columns)]
+    lines = [f"| {title}: day, commit | {' | '.join(columns).replace('_', ' ')} |", "| --- |" + " ---: |" * len(columns)]
     for key, row in [*rows.items(), *([("**all**", total)] if total else [])]:
         lines.append(f"| {key} | " + " | ".join(f"{row[c]:,}" for c in columns) + " |")
     return "\n".join(lines) + "\n"
 
 
 def with_table(text):
-    """The page, which ends with the table of what bench/soak.json holds; without one it ends with the marker."""
-    return text[:text.index(MARKER)] + MARKER + ("\n" + table(json.loads(RECORD.read_text())) if RECORD.exists() else "")
+    """The page, which ends with the tables of what bench/soak*.json hold; without any it ends with the marker."""
+    tables = [table(json.loads(record.read_text()), title) for record, title in
+              ((RECORD, "kills of one producer"), (FAULTS_RECORD, "random faults of two replicas")) if record.exists()]
+    return text[:text.index(MARKER)] + MARKER + "".join("\n" + t for t in tables)
+
+
+def run_kills(n, seed):
+    hours = max(0.5, n * SECONDS_A_CYCLE * RECORDS_A_SECOND / SENT_A_MARKET_HOUR)
+    with tempfile.TemporaryDirectory() as folder, l2kafka.Broker(folder + "/kafka") as broker:
+        return cycles.run(broker, folder, n, RECORDS_A_SECOND, hours, seed)
+
+
+def run_faults(n, seed):
+    with tempfile.TemporaryDirectory() as folder:
+        broker, proxy, bootstrap = faults.broker_behind_proxy(folder + "/kafka")
+        with broker:
+            return faults.run(folder, broker, proxy, bootstrap, n, FAULT_RECORDS_A_SECOND, seed)
 
 
 def main():
     parser = argparse.ArgumentParser(prog="./run soak", description=__doc__)
-    parser.add_argument("--cycles", type=int, default=50, help="kills in all (default 50)")
+    parser.add_argument("--cycles", type=int, default=50, help="kills (or faults) in all (default 50)")
+    parser.add_argument("--faults", action="store_true", help="random faults of two replicas instead of kills")
     parser.add_argument("--seed", type=int, default=0, help="repeat a run by its printed seed")
     args = parser.parse_args()
     if args.cycles < 1:
@@ -73,16 +92,15 @@ def main():
     while done < args.cycles:
         n = min(CYCLES_A_RUN, args.cycles - done)
         seed = args.seed or random.SystemRandom().randrange(1, 2**31)
-        hours = max(0.5, n * SECONDS_A_CYCLE * RECORDS_A_SECOND / SENT_A_MARKET_HOUR)
         began = time.time()
-        with tempfile.TemporaryDirectory() as folder, l2kafka.Broker(folder + "/kafka") as broker:
-            counts, examples, sizes = cycles.run(broker, folder, n, RECORDS_A_SECOND, hours, seed)
+        counts, examples, sizes = (run_faults if args.faults else run_kills)(n, seed)
+        sizes = {k: sizes[k] for k in SIZES}
         done += n
         total.update(counts)
         bad += examples
         add({"cycles": n, **{k: counts[k] for k in KINDS}, **sizes, "seed": seed, "commit": commit(),
              "machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d"),
-             "seconds": round(time.time() - began)})
+             "seconds": round(time.time() - began)}, FAULTS_RECORD if args.faults else RECORD)
         print(f"{done} of {args.cycles} cycles, {sizes}", flush=True)
     print(f"cycles={done} " + " ".join(f"{k}={total[k]}" for k in KINDS))
     for example in bad[:20]:
