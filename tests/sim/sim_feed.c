@@ -170,7 +170,7 @@ void feed_make(struct feed *f, struct sim_rng *rng, unsigned records, int64_t st
             s->skew_us += (int64_t)sim_below(rng, 3) * 2500 * L2_US_PER_S;
         if (s->skew_us > 0) /* ahead of ours is absurd, which is tested elsewhere */
             s->skew_us = 0;
-        if (sim_once_in(rng, 250))
+        if (s->restarted == 0 && sim_once_in(rng, 120))
             restart(s, rng);
         s->event_us = now_us + s->skew_us - (int64_t)sim_below(rng, 1500) * 100;
         add(f, symbol, s, now_us, rng, offsets);

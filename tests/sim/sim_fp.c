@@ -1,12 +1,16 @@
 /*
- * The producer's core on virtual time under a seeded scheduler: it reads in batches of any size, is
- * answered late or never, commits late, crashes with its transaction applied or not, loses and
- * regains partitions, and begins again from what it committed. What it emitted must be what one
- * quiet run over the same log and the same recorded clock closes emits: every bar, feature and dead
- * letter, once, in order, to the bit. A failure prints its seed: sim_fp 1 SEED runs that one alone.
- * Seen to fail on: dead letters not muted below the committed offset; snapshots_from one record too
- * late; the checkpoint's seed dropped; recorded clock closes ignored; a clock close that does not
- * wait for the answer; retired symbols forgotten at once.
+ * The producer's core on virtual time under a seeded scheduler: three replicas read in batches of
+ * any size, are answered late or never, commit late, crash with their transactions applied or not,
+ * hand partitions to each other or lose them without knowing, and begin again from what was
+ * committed. What they emitted must be what one quiet run over the same log and the same recorded
+ * clock closes emits: every bar, feature and dead letter, once, in order, to the bit. A failure
+ * prints its seed: sim_fp 1 SEED runs that one alone. Seen to fail on: dead letters not muted below
+ * the committed offset; snapshots_from one record too late; the checkpoint's seed dropped; recorded
+ * clock closes ignored; a clock close that does not wait for the answer; retired symbols forgotten
+ * at once; a zombie that is not fenced. Of adoptions: snapshots_from not held for the run of late
+ * ones, nor afterwards for the new timeline; late ones below the checkpoint not counted; the
+ * earlier timeline's end taken from the newest bar instead of by the offsets, and its clock closes
+ * obeyed.
  */
 #include "sim_feed.h"
 
@@ -17,6 +21,7 @@
 #include <string.h>
 
 #define OUTPUTS_MAX 60000
+#define WORKERS 3
 #define START_US (INT64_C(1700000000) * L2_US_PER_S)
 
 enum output_kind { OUT_BAR, OUT_FEATURE, OUT_DEAD };
@@ -49,12 +54,8 @@ struct broker {
     bool has_committed[FEED_PARTITIONS];
 };
 
-struct sim {
-    uint64_t seed;
-    struct sim_rng rng;
-    struct fp_params params;
-    struct feed feed;
-    struct broker broker;
+/* One replica of the service, as its own process has it. */
+struct worker {
     struct fp_core *core;
     struct outputs open, inflight;
     struct fp_position inflight_positions[FEED_PARTITIONS];
@@ -63,6 +64,18 @@ struct sim {
     unsigned next[FEED_PARTITIONS]; /* index of the next record to hand out */
     bool asked[FEED_PARTITIONS];
     int64_t asked_us[FEED_PARTITIONS], told_end[FEED_PARTITIONS];
+};
+
+struct sim {
+    uint64_t seed;
+    struct sim_rng rng;
+    struct fp_params params;
+    struct feed feed;
+    struct broker broker;
+    struct worker workers[WORKERS];
+    struct worker *w; /* whose turn it is */
+    struct worker *owner[FEED_PARTITIONS]; /* as the group has it; a zombie has not heard of it */
+    uint64_t fenced; /* commits of zombies, over all seeds */
     int64_t now_us;
     uint64_t adopted; /* streams, over all seeds */
     struct fp_update update;
@@ -118,10 +131,10 @@ static void check_clock_close(const struct fp_action *a)
 {
     const int32_t p = a->partition;
     const struct l2_resume *last = &a->bar.resume;
-    const int64_t idle_us = last->last_event_us + (sim.asked_us[p] - last->last_kafka_us);
+    const int64_t idle_us = last->last_event_us + (sim.w->asked_us[p] - last->last_kafka_us);
 
-    CHECK(sim.told_end[p] >= 0, "a clock close without an answer");
-    CHECK(a->source_offset >= sim.told_end[p], "a clock close before the end was read");
+    CHECK(sim.w->told_end[p] >= 0, "a clock close without an answer");
+    CHECK(a->source_offset >= sim.w->told_end[p], "a clock close before the end was read");
     CHECK(idle_us >=
               a->bar.bar_time_us + sim.params.l2.bar_s * L2_US_PER_S + sim.params.close_grace_us,
           "a clock close of a symbol that was not idle when the end was asked for");
@@ -144,9 +157,9 @@ static void gather(struct outputs *into, bool live)
             keep(into, OUT_DEAD, a);
             break;
         case FP_ASK_END:
-            sim.asked[a->partition] = true;
-            sim.asked_us[a->partition] = sim.now_us;
-            sim.told_end[a->partition] = -1;
+            sim.w->asked[a->partition] = true;
+            sim.w->asked_us[a->partition] = sim.now_us;
+            sim.w->told_end[a->partition] = -1;
             break;
         case FP_ADOPTED:
             sim.adopted += live;
@@ -195,18 +208,38 @@ static int64_t end_offset(int32_t p)
     return i == f->n[p] ? (i == 0 ? 0 : f->records[p][i - 1].offset + 1) : f->records[p][i].offset;
 }
 
+static void crash(void);
+
+/* A commit of positions that the group has given to another is refused whole, and its process ends.
+ */
+static bool is_fenced(void)
+{
+    for (int32_t p = 0; p < FEED_PARTITIONS; p++) {
+        if (fp_core_owns(sim.w->core, p) && sim.owner[p] != sim.w)
+            return true;
+    }
+    return false;
+}
+
 static void begin_commit(void)
 {
-    sim.inflight.n = sim.open.n;
-    memcpy(sim.inflight.v, sim.open.v, sim.open.n * sizeof sim.open.v[0]);
-    sim.open.n = 0;
-    sim.committing = true;
+    if (is_fenced()) {
+        sim.fenced++;
+        crash();
+        return;
+    }
+    sim.w->inflight.n = sim.w->open.n;
+    memcpy(sim.w->inflight.v, sim.w->open.v, sim.w->open.n * sizeof sim.w->open.v[0]);
+    sim.w->open.n = 0;
+    sim.w->committing = true;
     for (int32_t p = 0; p < FEED_PARTITIONS; p++) {
-        sim.inflight_has[p] = fp_core_owns(sim.core, p) && !fp_core_is_restoring(sim.core, p);
-        if (!sim.inflight_has[p])
+        sim.w->inflight_has[p] =
+            fp_core_owns(sim.w->core, p) && !fp_core_is_restoring(sim.w->core, p);
+        if (!sim.w->inflight_has[p])
             continue;
-        sim.inflight_positions[p] = fp_core_position(sim.core, p);
-        const struct fp_position *pos = &sim.inflight_positions[p], *was = &sim.broker.committed[p];
+        sim.w->inflight_positions[p] = fp_core_position(sim.w->core, p);
+        const struct fp_position *pos = &sim.w->inflight_positions[p],
+                                 *was = &sim.broker.committed[p];
         CHECK(pos->snapshots_from <= pos->offset, "snapshots_from past the offset");
         if (sim.broker.has_committed[p]) {
             CHECK(pos->offset >= was->offset, "the position went back");
@@ -221,7 +254,7 @@ static void store(const struct output *o)
     const struct fp_action *a = &o->action;
 
     b->log[p].v[b->log[p].n++] = *o;
-    CHECK(sim.inflight_has[p],
+    CHECK(sim.w->inflight_has[p],
           "kind %d symbol %u bar %" PRId64 " from offset %" PRId64
           ": a partition without a position",
           o->kind, o->symbol, a->bar.bar_time_us, a->source_offset);
@@ -242,8 +275,8 @@ static void store(const struct output *o)
 
 static void end_commit(bool deliver)
 {
-    for (unsigned i = 0; i < sim.inflight.n; i++) {
-        const struct output *o = &sim.inflight.v[i];
+    for (unsigned i = 0; i < sim.w->inflight.n; i++) {
+        const struct output *o = &sim.w->inflight.v[i];
         const int64_t offset = sim.broker.bars_end[o->partition];
         store(o);
         if (deliver && o->kind == OUT_BAR) {
@@ -251,18 +284,18 @@ static void end_commit(bool deliver)
                                                .partition = o->partition,
                                                .offset = offset,
                                                .tag = o->action.tag};
-            step(sim.core, &delivered, &sim.open, true);
+            step(sim.w->core, &delivered, &sim.w->open, true);
         }
     }
     for (int32_t p = 0; p < FEED_PARTITIONS; p++) {
         sim.broker.bars_end[p]++; /* the transaction's control record */
-        if (!sim.inflight_has[p])
+        if (!sim.w->inflight_has[p])
             continue;
-        sim.broker.committed[p] = sim.inflight_positions[p];
+        sim.broker.committed[p] = sim.w->inflight_positions[p];
         sim.broker.has_committed[p] = true;
     }
-    sim.committing = false;
-    sim.inflight.n = 0;
+    sim.w->committing = false;
+    sim.w->inflight.n = 0;
 }
 
 /* ---- the service's part ---- */
@@ -282,59 +315,94 @@ static void assign(int32_t p)
                                       .partition = p,
                                       .symbol = feed_symbol(t->symbol),
                                       .past_bar = &t->bar};
-        step(sim.core, &past, &sim.open, true);
+        step(sim.w->core, &past, &sim.w->open, true);
     }
     if (has) {
         start.offset = c->snapshots_from;
         start.committed = c->offset;
     }
-    step(sim.core, &start, &sim.open, true);
-    sim.next[p] = 0;
-    while (sim.next[p] < sim.feed.n[p] && sim.feed.records[p][sim.next[p]].offset < start.offset)
-        sim.next[p]++;
-    sim.asked[p] = false;
-    sim.told_end[p] = -1;
+    step(sim.w->core, &start, &sim.w->open, true);
+    sim.w->next[p] = 0;
+    while (sim.w->next[p] < sim.feed.n[p] &&
+           sim.feed.records[p][sim.w->next[p]].offset < start.offset)
+        sim.w->next[p]++;
+    sim.w->asked[p] = false;
+    sim.w->told_end[p] = -1;
 }
 
+/* The process ends, and begins again with what the group gives it. */
 static void crash(void)
 {
-    if (sim.committing && sim_once_in(&sim.rng, 2))
-        end_commit(false); /* the broker had it all; nobody was told */
-    sim.committing = false;
-    sim.inflight.n = sim.open.n = 0;
-    fp_core_free(sim.core);
     struct err err;
-    CHECK(fp_core_new(&sim.params, &sim.core, &err) == ERR_OK, "%s", err.text);
-    for (int32_t p = 0; p < FEED_PARTITIONS; p++)
-        assign(p);
+
+    if (sim.w->committing && !is_fenced() && sim_once_in(&sim.rng, 2))
+        end_commit(false); /* the broker had it all; nobody was told */
+    sim.w->committing = false;
+    sim.w->inflight.n = sim.w->open.n = 0;
+    fp_core_free(sim.w->core);
+    CHECK(fp_core_new(&sim.params, &sim.w->core, &err) == ERR_OK, "%s", err.text);
+    for (int32_t p = 0; p < FEED_PARTITIONS; p++) {
+        if (sim.owner[p] == sim.w)
+            assign(p);
+    }
 }
 
-static void lose_and_regain(void)
+static void commit_all(void)
 {
-    if (sim.committing)
+    if (sim.w->committing)
         end_commit(true);
     begin_commit();
-    end_commit(true);
+    if (sim.w->committing)
+        end_commit(true);
+}
+
+/*
+ * The group gives a partition to another replica (or to the same again). Mostly its owner is told,
+ * and commits before; else it goes on with it as a zombie, until its next commit: what it has under
+ * way then has happened already, or never will.
+ */
+static void hand_over(void)
+{
     const int32_t p = (int32_t)sim_below(&sim.rng, FEED_PARTITIONS);
-    const struct fp_event stop = {.kind = FP_STOP, .partition = p};
-    step(sim.core, &stop, &sim.open, true);
-    CHECK(!fp_core_owns(sim.core, p), "stopped");
-    assign(p);
+    struct worker *heir = &sim.workers[sim_below(&sim.rng, WORKERS)];
+
+    sim.w = sim.owner[p];
+    if (heir == sim.w || sim_once_in(&sim.rng, 2)) {
+        commit_all();
+        const struct fp_event stop = {.kind = FP_STOP, .partition = p};
+        step(sim.w->core, &stop, &sim.w->open, true);
+        CHECK(!fp_core_owns(sim.w->core, p), "stopped");
+    } else if (sim.w->committing) {
+        if (sim_once_in(&sim.rng, 2)) {
+            end_commit(true);
+        } else {
+            sim.owner[p] = heir; /* the transaction is aborted, the process fenced */
+            crash();
+        }
+    }
+    sim.owner[p] = heir;
+    sim.w = heir;
+    if (fp_core_owns(heir->core, p))
+        crash(); /* it had been a zombie for it, and is one no more */
+    else
+        assign(p);
 }
 
 static void poll(int32_t p, unsigned records_max)
 {
     const struct feed *f = &sim.feed;
 
+    if (!fp_core_owns(sim.w->core, p))
+        return;
     for (unsigned k = 0; k < records_max; k++) {
-        if (sim.next[p] == f->n[p] || f->records[p][sim.next[p]].kafka_us > sim.now_us) {
+        if (sim.w->next[p] == f->n[p] || f->records[p][sim.w->next[p]].kafka_us > sim.now_us) {
             const struct fp_event end = {
                 .kind = FP_END, .now_us = sim.now_us, .partition = p, .offset = end_offset(p)};
-            step(sim.core, &end, &sim.open, true);
+            step(sim.w->core, &end, &sim.w->open, true);
             return;
         }
-        const struct fp_event e = feed_event(f, p, sim.next[p]++, sim.now_us);
-        step(sim.core, &e, &sim.open, true);
+        const struct fp_event e = feed_event(f, p, sim.w->next[p]++, sim.now_us);
+        step(sim.w->core, &e, &sim.w->open, true);
     }
 }
 
@@ -343,8 +411,8 @@ static void tick(void)
     const struct fp_event e = {.kind = FP_TICK, .now_us = sim.now_us};
     const struct fp_event beat = {.kind = FP_HEARTBEAT_DUE, .now_us = sim.now_us};
 
-    step(sim.core, &e, &sim.open, true);
-    step(sim.core, &beat, &sim.open, true);
+    step(sim.w->core, &e, &sim.w->open, true);
+    step(sim.w->core, &beat, &sim.w->open, true);
 }
 
 static void answer(int32_t p)
@@ -352,17 +420,19 @@ static void answer(int32_t p)
     const struct fp_event e = {
         .kind = FP_END_OFFSET, .now_us = sim.now_us, .partition = p, .offset = end_offset(p)};
 
-    if (!sim.asked[p])
+    if (!sim.w->asked[p] || !fp_core_owns(sim.w->core, p))
         return;
-    sim.asked[p] = false;
-    sim.told_end[p] = e.offset;
-    step(sim.core, &e, &sim.open, true);
+    sim.w->asked[p] = false;
+    sim.w->told_end[p] = e.offset;
+    step(sim.w->core, &e, &sim.w->open, true);
 }
 
 static void random_act(void)
 {
     struct sim_rng *rng = &sim.rng;
 
+    sim.w = sim_once_in(rng, 4) ? &sim.workers[sim_below(rng, WORKERS)]
+                                : sim.owner[sim_below(rng, FEED_PARTITIONS)];
     switch (sim_below(rng, 16)) {
     case 0:
         sim.now_us += (int64_t)sim_below(rng, 2000) * 1000;
@@ -382,11 +452,11 @@ static void random_act(void)
         break;
     case 6:
     case 7:
-        if (!sim.committing)
+        if (!sim.w->committing)
             begin_commit();
         break;
     case 8:
-        if (sim.committing)
+        if (sim.w->committing)
             end_commit(true);
         break;
     case 9:
@@ -395,7 +465,7 @@ static void random_act(void)
         break;
     case 10:
         if (sim_once_in(rng, 20))
-            lose_and_regain();
+            hand_over();
         break;
     default:
         poll((int32_t)sim_below(rng, FEED_PARTITIONS), 1 + sim_below(rng, 20));
@@ -406,7 +476,7 @@ static void random_act(void)
 static bool is_done(void)
 {
     for (int32_t p = 0; p < FEED_PARTITIONS; p++) {
-        if (sim.next[p] < sim.feed.n[p])
+        if (sim.owner[p]->next[p] < sim.feed.n[p])
             return false;
     }
     return true;
@@ -511,18 +581,34 @@ static void compare(int32_t p, enum output_kind kind, unsigned symbol, const str
     }
 }
 
+static void start_workers(void)
+{
+    struct err err;
+
+    for (int32_t p = 0; p < FEED_PARTITIONS; p++)
+        sim.owner[p] = &sim.workers[p % WORKERS];
+    for (unsigned i = 0; i < WORKERS; i++) {
+        sim.w = &sim.workers[i];
+        sim.w->committing = false;
+        sim.w->open.n = sim.w->inflight.n = 0;
+        CHECK(fp_core_new(&sim.params, &sim.w->core, &err) == ERR_OK, "%s", err.text);
+        for (int32_t p = 0; p < FEED_PARTITIONS; p++) {
+            if (sim.owner[p] == sim.w)
+                assign(p);
+        }
+    }
+}
+
 static void run_seed(uint64_t seed)
 {
     static const uint32_t bars[] = {60, 60, 300}, windows[] = {60, 120, 300, 600},
                           purges[] = {0, 1, 3, 8};
     static struct outputs quiet;
-    struct err err;
 
     memset(&sim.broker.bars_n, 0, sizeof sim.broker.bars_n);
     memset(&sim.broker.bars_end, 0, sizeof sim.broker.bars_end);
     memset(&sim.broker.has_committed, 0, sizeof sim.broker.has_committed);
-    sim.broker.log[0].n = sim.broker.log[1].n = sim.open.n = sim.inflight.n = 0;
-    sim.committing = false;
+    sim.broker.log[0].n = sim.broker.log[1].n = 0;
     sim.seed = seed;
     sim.rng.state = seed;
     sim.params = (struct fp_params){.l2 = l2_params_default(),
@@ -539,19 +625,18 @@ static void run_seed(uint64_t seed)
     sim.params.l2.symbol_ttl_s = 3600;
     feed_make(&sim.feed, &sim.rng, 300 + sim_below(&sim.rng, 900), START_US);
     sim.now_us = START_US;
-    CHECK(fp_core_new(&sim.params, &sim.core, &err) == ERR_OK, "%s", err.text);
-    for (int32_t p = 0; p < FEED_PARTITIONS; p++)
-        assign(p);
+    start_workers();
     while (!is_done())
         random_act();
     for (int i = 0; i < 40; i++)
         random_act();
-    for (int32_t p = 0; p < FEED_PARTITIONS; p++)
+    for (int32_t p = 0; p < FEED_PARTITIONS; p++) {
+        sim.w = sim.owner[p];
+        if (is_fenced())
+            crash();
         poll(p, FEED_RECORDS_MAX);
-    if (sim.committing)
-        end_commit(true);
-    begin_commit();
-    end_commit(true);
+        commit_all();
+    }
     for (int32_t p = 0; p < FEED_PARTITIONS; p++) {
         run_quietly(p, &quiet);
         compare(p, OUT_DEAD, 0, &sim.broker.log[p], &quiet);
@@ -560,7 +645,8 @@ static void run_seed(uint64_t seed)
             compare(p, OUT_FEATURE, symbol, &sim.broker.log[p], &quiet);
         }
     }
-    fp_core_free(sim.core);
+    for (unsigned i = 0; i < WORKERS; i++)
+        fp_core_free(sim.workers[i].core);
 }
 
 int main(int argc, char **argv)
@@ -573,9 +659,10 @@ int main(int argc, char **argv)
         run_seed(seed);
         bars += sim.broker.bars_n[0] + sim.broker.bars_n[1];
     }
-    printf("%" PRIu64 " seeds, %" PRIu64 " bars, %" PRIu64
-           " streams adopted: each run equals its quiet run\n",
-           n, bars, sim.adopted);
+    printf("%" PRIu64 " seeds, %" PRIu64 " bars, %" PRIu64 " streams adopted, %" PRIu64
+           " zombies fenced: each run equals its quiet run\n",
+           n, bars, sim.adopted, sim.fenced);
+    CHECK(n < 1000 || sim.fenced > n / 10, "partitions hardly ever change hands behind a back");
     CHECK(n < 1000 || sim.adopted > n / 10, "streams are hardly ever restarted");
     return 0;
 }
