@@ -280,8 +280,8 @@ struct bus_consumer_record {
 enum err_class bus_consumer_new(const struct bus_consumer_options *options,
                                 struct bus_consumer **ret_consumer, struct err *err) MUST_CHECK;
 /* Up to BUS_BATCH_MAX records, waiting at most timeout_ms for the first; valid until the next call.
- * Serves rebalances: must be called at least every session, paused or not. ERR_FATAL as bus_poll.
- */
+ * Serves rebalances (one may take up to 3 s longer: offsets are asked for, or commits waited for):
+ * must be called at least every session, paused or not. ERR_FATAL as bus_poll. */
 enum err_class bus_consumer_poll(struct bus_consumer *consumer, int timeout_ms,
                                  const struct bus_consumer_record **ret_records, unsigned *ret_n,
                                  struct err *err) MUST_CHECK;
@@ -290,8 +290,9 @@ void bus_consumer_pause(struct bus_consumer *consumer, bool paused);
 /*
  * What was handed out up to now (bus_consumer_mark) can be committed once it is safe elsewhere:
  * a mark is a number that rises; bus_consumer_commit(mark) hands the offsets as of that mark to
- * Kafka, of the partitions that are still ours, without waiting. Marks are forgotten when
- * committed; at most 16 are open.
+ * Kafka, of the partitions that are still ours, without waiting: what fails is repeated by later
+ * polls. A commit covers the marks before it, which are forgotten with it; at most 16 are open
+ * (then ERR_RETRY).
  */
 enum err_class bus_consumer_mark(struct bus_consumer *consumer, uint64_t *ret_mark,
                                  struct err *err) MUST_CHECK;
