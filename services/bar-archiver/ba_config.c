@@ -29,6 +29,7 @@ const struct config_row ba_config_rows[] = {
      "PostgreSQL gives a statement up after this; a server that answers nothing is left after "
      "twice this"},
     CONNECT_KAFKA_ROWS,
+    CONNECT_REGISTRY_ROWS,
     {"listen", CONFIG_STRING, "127.0.0.1:9102", "3", "64",
      "address and port of /healthz, /readyz and /metrics; off: none"},
     {.name = NULL},

@@ -53,10 +53,10 @@ static void add(struct import *m, const struct ba_result *r)
         const struct ba_example *e = &r->examples[i];
         uint64_t left_out;
         if (ba_lines_may(&m->lines, clk_mono_us(), &left_out))
-            log_event(LOG_ERROR, e->is_change ? "change_refused" : "row_rejected", "table", LOG_STR,
-                      ba_table_names[e->table], "exchange", LOG_STR, e->exchange, "symbol", LOG_STR,
-                      e->symbol, "bar_time", LOG_STR, e->bar_time, "schema_version", LOG_STR,
-                      e->schema_version, "error", LOG_STR, e->why, NULL);
+            log_event(LOG_ERROR, e->kind == BA_CHANGE ? "change_refused" : "row_rejected", "table",
+                      LOG_STR, ba_table_names[e->table], "exchange", LOG_STR, e->exchange, "symbol",
+                      LOG_STR, e->symbol, "bar_time", LOG_STR, e->bar_time, "schema_version",
+                      LOG_STR, e->schema_version, "error", LOG_STR, e->why, NULL);
     }
 }
 
@@ -72,11 +72,11 @@ static void nap(struct import *m, unsigned attempt)
 /* A server that is away for a moment is waited for; what was stored before stays stored. */
 static enum err_class flush(struct import *m, struct err *err)
 {
-    struct ba_result result;
+    struct ba_result result = {.examples_n = 0};
     enum err_class e = ERR_OK;
 
     for (unsigned attempt = 0; attempt < ATTEMPTS_MAX && !svc_stopping(m->svc); attempt++) {
-        e = m->store == NULL ? ba_store_open(m->pg, &m->store, err) : ERR_OK;
+        e = m->store == NULL ? ba_store_open(m->pg, NULL, &m->store, err) : ERR_OK;
         if (e == ERR_OK)
             e = ba_store_write(m->store, m->batch, &result, err);
         if (e == ERR_OK) {
@@ -189,7 +189,7 @@ enum err_class ba_import_run(struct svc *svc, const struct ba_options *options,
     m->started_us = clk_mono_us();
     enum err_class e = ba_batch_new(&limits, &m->batch, err);
     if (e == ERR_OK)
-        e = ba_store_open(pg, &m->store, err);
+        e = ba_store_open(pg, NULL, &m->store, err);
     for (unsigned i = 0; e == ERR_OK && i < options->files_n; i++)
         e = import_file(m, options->files[i], err);
     if (m->batch != NULL && m->records > 0)

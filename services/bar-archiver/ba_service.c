@@ -31,6 +31,8 @@ struct service {
     const struct clk *clk;
     struct metrics *metrics;
     struct connect_kafka kafka;
+    struct codec_registry *registry; /* NULL: none is configured */
+    struct ba_readers readers;
     struct pgc_options pg;
     struct bus_consumer *consumer;
     struct ba_writer *writer;
@@ -48,39 +50,47 @@ struct service {
 
 /* ---- records ---- */
 
-/* True and the record's bytes without frame, when it is one of ours and decodes. */
+/*
+ * True and the row's bytes: without frame, when it is of our schema and decodes. What is of another
+ * one, or framed with a registry's id, is judged by the writer, which may wait for the registry.
+ */
 static bool decode(struct service *s, enum ba_table table, const struct bus_reader_record *r,
-                   const uint8_t **ret_body, size_t *ret_n, const char **ret_why)
+                   const uint8_t **ret_body, size_t *ret_n, bool *ret_framed, const char **ret_why)
 {
     const struct codec_record *record = ba_table_record(table);
     uint64_t fingerprint;
 
+    *ret_framed = false;
     *ret_why = "too_large";
-    if (r->value_n > TOPICS_PAYLOAD_BYTES_MAX)
+    if (r->value_n > BA_RECORD_BYTES_MAX)
         return false;
     *ret_why = "no_value";
     if (r->value == NULL)
         return false;
     enum codec_status status = codec_frame_get(r->value, r->value_n, &fingerprint, ret_body, ret_n);
-    if (status == CODEC_OK && fingerprint != record->fingerprint)
-        status = CODEC_FRAME_SCHEMA;
+    if (status == CODEC_FRAME_NO_REGISTRY ||
+        (status == CODEC_OK && fingerprint != record->fingerprint)) {
+        *ret_framed = true;
+        *ret_body = r->value;
+        *ret_n = r->value_n;
+        return true;
+    }
     if (status == CODEC_OK)
         status = record->decode(*ret_body, *ret_n, &s->decoded);
     *ret_why = codec_status_name(status);
     return status == CODEC_OK;
 }
 
-static void tell_undecodable(struct service *s, enum ba_table table,
-                             const struct bus_reader_record *r, const char *why)
+static void tell_undecodable(struct service *s, enum ba_table table, int32_t partition,
+                             int64_t offset, const char *why)
 {
     uint64_t left_out;
 
-    metrics_add(s->metrics, M_UNDECODABLE, (unsigned)table, 1);
     if (!ba_lines_may(&s->undecodable_lines, clk_mono_us(), &left_out))
         return;
     log_event(LOG_WARN, "record_skipped", "topic", LOG_STR, s->topics[table], "partition", LOG_INT,
-              (int64_t)r->partition, "offset", LOG_INT, r->offset, "reason", LOG_STR, why,
-              "not_told", LOG_INT, (int64_t)left_out, NULL);
+              (int64_t)partition, "offset", LOG_INT, offset, "reason", LOG_STR, why, "not_told",
+              LOG_INT, (int64_t)left_out, NULL);
 }
 
 static void on_record(struct service *s, const struct bus_consumer_record *record, int64_t now_us)
@@ -89,15 +99,20 @@ static void on_record(struct service *s, const struct bus_consumer_record *recor
     const enum ba_table table = (enum ba_table)record->topic;
     const uint8_t *body;
     const char *why;
+    bool is_framed;
     size_t n;
 
     ba_batch_seen(s->open, now_us, r->timestamp_us);
-    if (!decode(s, table, r, &body, &n, &why)) {
-        tell_undecodable(s, table, r, why);
+    if (!decode(s, table, r, &body, &n, &is_framed, &why)) {
+        metrics_add(s->metrics, M_UNDECODABLE, (unsigned)table, 1);
+        tell_undecodable(s, table, r->partition, r->offset, why);
         return;
     }
-    const struct ba_row row = {
-        .table = table, .partition = r->partition, .offset = r->offset, .n = (uint32_t)n};
+    const struct ba_row row = {.table = table,
+                               .is_framed = is_framed,
+                               .partition = r->partition,
+                               .offset = r->offset,
+                               .n = (uint32_t)n};
     ba_batch_add(s->open, &row, body);
 }
 
@@ -117,9 +132,13 @@ static void tell_refused(struct service *s, const struct ba_result *result)
     for (unsigned i = 0; i < result->examples_n; i++) {
         const struct ba_example *e = &result->examples[i];
         uint64_t left_out;
+        if (e->kind == BA_UNDECODABLE) {
+            tell_undecodable(s, e->table, e->partition, e->offset, e->why);
+            continue;
+        }
         if (!ba_lines_may(&s->refused_lines, clk_mono_us(), &left_out))
             continue;
-        if (e->is_change)
+        if (e->kind == BA_CHANGE)
             log_event(LOG_ERROR, "change_refused", "table", LOG_STR, ba_table_names[e->table],
                       "exchange", LOG_STR, e->exchange, "symbol", LOG_STR, e->symbol, "bar_time",
                       LOG_STR, e->bar_time, "schema_version", LOG_STR, e->schema_version,
@@ -142,6 +161,7 @@ static enum err_class on_written(struct service *s, const struct ba_written *w, 
         metrics_add(s->metrics, M_SAME, t, r->same[t]);
         metrics_add(s->metrics, M_REFUSED, t, r->changed[t]);
         metrics_add(s->metrics, M_REJECTED, t, r->rejected[t]);
+        metrics_add(s->metrics, M_UNDECODABLE, t, r->undecodable[t]);
     }
     metrics_add(s->metrics, M_BATCHES, 0, 1);
     metrics_observe(s->metrics, M_BATCH_SECONDS, (double)w->took_us / 1e6);
@@ -298,10 +318,20 @@ static enum err_class make_batches(struct service *s, struct err *err)
     return ERR_OK;
 }
 
+static enum err_class open_readers(struct service *s, struct err *err)
+{
+    if (connect_registry_wanted(s->config) &&
+        connect_registry_open(s->config, &s->registry, err) != ERR_OK)
+        return err->class;
+    const struct codec_ids ids = connect_registry_ids(s->registry);
+    return ba_readers_open(&ids, &s->readers, err);
+}
+
 static enum err_class run_live(struct service *s, struct err *err)
 {
     if (connect_kafka_load(s->config, NULL, NULL, &s->kafka, err) != ERR_OK ||
-        make_batches(s, err) != ERR_OK || ba_writer_new(&s->pg, &s->writer, err) != ERR_OK ||
+        make_batches(s, err) != ERR_OK || open_readers(s, err) != ERR_OK ||
+        ba_writer_new(&s->pg, &s->readers, &s->writer, err) != ERR_OK ||
         connect_bus(s, err) != ERR_OK)
         return err->class;
     log_event(LOG_INFO, "serving", "bars", LOG_STR, s->topics[BA_BARS], "ohlcv", LOG_STR,
@@ -326,6 +356,8 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
         e = ba_is_import(options) ? ba_import_run(svc, options, &s->pg, err) : run_live(s, err);
     ba_writer_free(s->writer);
     bus_consumer_free(s->consumer);
+    ba_readers_close(&s->readers);
+    codec_registry_free(s->registry);
     for (unsigned i = 0; i < BATCHES; i++)
         ba_batch_free(s->batches[i]);
     free(s);

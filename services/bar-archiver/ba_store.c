@@ -44,14 +44,81 @@ struct statements {
     unsigned columns_n;           /* with ba_seq */
 };
 
+union decoded {
+    struct codec_l2_bar bar;
+    struct codec_candle candle;
+};
+
 struct ba_store {
     struct pgc *pgc;
+    struct ba_readers *readers;
     struct statements sql[BA_TABLES];
-    union {
-        struct codec_l2_bar bar;
-        struct codec_candle candle;
-    } decoded;
+    union decoded decoded;
 };
+
+/* ---- messages of other schema versions and framings ---- */
+
+enum err_class ba_readers_open(const struct codec_ids *ids, struct ba_readers *ret_readers,
+                               struct err *err)
+{
+    struct ba_readers r = {{NULL}};
+
+    for (enum ba_table table = 0; table < BA_TABLES; table++) {
+        if (codec_reader_new(ba_table_record(table), ids, &r.of[table], err) != ERR_OK) {
+            ba_readers_close(&r);
+            return err->class;
+        }
+    }
+    *ret_readers = r;
+    return ERR_OK;
+}
+
+void ba_readers_close(struct ba_readers *r)
+{
+    for (enum ba_table table = 0; table < BA_TABLES; table++) {
+        codec_reader_free(r->of[table]);
+        r->of[table] = NULL;
+    }
+}
+
+static void leave_out(struct ba_row *row, enum codec_status status, struct ba_result *r)
+{
+    row->is_left_out = true;
+    r->undecodable[row->table]++;
+    if (r->examples_n == BA_EXAMPLES_MAX)
+        return;
+    struct ba_example *e = &r->examples[r->examples_n++];
+    *e = (struct ba_example){.table = row->table,
+                             .kind = BA_UNDECODABLE,
+                             .partition = row->partition,
+                             .offset = row->offset};
+    (void)snprintf(e->why, sizeof e->why, "%s", codec_status_name(status));
+}
+
+enum err_class ba_readers_judge(struct ba_readers *readers, struct ba_batch *batch,
+                                struct ba_result *ret_result, struct err *err)
+{
+    struct ba_result r = {.examples_n = 0};
+    union decoded decoded;
+
+    for (unsigned i = 0; i < batch->rows_n; i++) {
+        struct ba_row *row = &batch->rows[i];
+        if (!row->is_framed)
+            continue;
+        const enum codec_status status = codec_reader_decode(
+            readers->of[row->table], ba_batch_record(batch, row), row->n, &decoded);
+        row->is_left_out = false;
+        if (status == CODEC_SCHEMA_PENDING)
+            return err_set(err, ERR_RETRY,
+                           "schema registry: partition %d, offset %lld: no answer yet on what its "
+                           "schema is",
+                           (int)row->partition, (long long)row->offset);
+        if (status != CODEC_OK)
+            leave_out(row, status, &r);
+    }
+    *ret_result = r;
+    return ERR_OK;
+}
 
 /* ---- SQL from descriptors ---- */
 
@@ -187,14 +254,23 @@ static void copy_field(struct pgc *pgc, const struct codec_field *f, const char 
     assert(!"no column has such a field");
 }
 
+/* Into s->decoded; that it decodes is known since it came into the batch, or was judged. */
+static void decode_row(struct ba_store *s, const struct ba_batch *batch, const struct ba_row *row)
+{
+    const uint8_t *bytes = ba_batch_record(batch, row);
+    const enum codec_status status =
+        row->is_framed ? codec_reader_decode(s->readers->of[row->table], bytes, row->n, &s->decoded)
+                       : ba_table_record(row->table)->decode(bytes, row->n, &s->decoded);
+
+    assert(status == CODEC_OK);
+}
+
 static void copy_row(struct ba_store *s, const struct ba_batch *batch, unsigned at)
 {
     const struct ba_row *row = &batch->rows[at];
     const struct codec_record *record = ba_table_record(row->table);
-    const enum codec_status status =
-        record->decode(ba_batch_record(batch, row), row->n, &s->decoded);
 
-    assert(status == CODEC_OK); /* it was decoded before it came into the batch */
+    decode_row(s, batch, row);
     pgc_copy_row(s->pgc, s->sql[row->table].columns_n);
     pgc_copy_int4(s->pgc, (int32_t)at);
     for (unsigned i = 0; i < record->fields_n; i++)
@@ -225,7 +301,7 @@ static enum err_class find_changes(struct ba_store *s, enum ba_table table, stru
         if (r->examples_n == BA_EXAMPLES_MAX)
             break;
         struct ba_example *e = &r->examples[r->examples_n++];
-        *e = (struct ba_example){.table = table, .is_change = true, .offset = -1};
+        *e = (struct ba_example){.table = table, .kind = BA_CHANGE, .offset = -1};
         take_text(e->exchange, sizeof e->exchange, pgc_value(rows, i, 0));
         take_text(e->symbol, sizeof e->symbol, pgc_value(rows, i, 1));
         take_text(e->bar_time, sizeof e->bar_time, pgc_value(rows, i, 2));
@@ -233,6 +309,11 @@ static enum err_class find_changes(struct ba_store *s, enum ba_table table, stru
     }
     pgc_rows_free(rows);
     return ERR_OK;
+}
+
+static bool has_row(const struct ba_batch *batch, unsigned at, enum ba_table table)
+{
+    return batch->rows[at].table == table && !batch->rows[at].is_left_out;
 }
 
 static enum err_class write_table(struct ba_store *s, enum ba_table table,
@@ -245,13 +326,13 @@ static enum err_class write_table(struct ba_store *s, enum ba_table table,
     unsigned n = 0;
 
     for (unsigned i = range.from; i < range.to; i++)
-        n += batch->rows[i].table == table;
+        n += has_row(batch, i, table);
     if (n == 0)
         return ERR_OK;
     if (pgc_copy_begin(s->pgc, sql->stage, sql->columns, err) != ERR_OK)
         return err->class;
     for (unsigned i = range.from; i < range.to; i++) {
-        if (batch->rows[i].table == table)
+        if (has_row(batch, i, table))
             copy_row(s, batch, i);
     }
     if (pgc_copy_end(s->pgc, &staged, err) != ERR_OK ||
@@ -304,11 +385,11 @@ static void reject(struct ba_store *s, const struct ba_batch *batch, unsigned at
     if (r->examples_n == BA_EXAMPLES_MAX)
         return;
     struct ba_example *e = &r->examples[r->examples_n++];
-    *e = (struct ba_example){
-        .table = row->table, .partition = row->partition, .offset = row->offset};
-    const enum codec_status status =
-        ba_table_record(row->table)->decode(ba_batch_record(batch, row), row->n, &s->decoded);
-    assert(status == CODEC_OK);
+    *e = (struct ba_example){.table = row->table,
+                             .kind = BA_REJECTED,
+                             .partition = row->partition,
+                             .offset = row->offset};
+    decode_row(s, batch, row);
     const bool is_bar = row->table == BA_BARS;
     const struct codec_l2_bar *bar = &s->decoded.bar;
     const struct codec_candle *candle = &s->decoded.candle;
@@ -327,7 +408,7 @@ static void reject(struct ba_store *s, const struct ba_batch *batch, unsigned at
 enum err_class ba_store_write(struct ba_store *s, const struct ba_batch *batch,
                               struct ba_result *ret_result, struct err *err)
 {
-    struct ba_result r = {.examples_n = 0};
+    struct ba_result r = *ret_result;
     struct range stack[SPLITS_MAX];
     unsigned depth = 0;
 
@@ -355,8 +436,8 @@ enum err_class ba_store_write(struct ba_store *s, const struct ba_batch *batch,
 
 /* ---- the connection ---- */
 
-enum err_class ba_store_open(const struct pgc_options *options, struct ba_store **ret_store,
-                             struct err *err)
+enum err_class ba_store_open(const struct pgc_options *options, struct ba_readers *readers,
+                             struct ba_store **ret_store, struct err *err)
 {
     /* Staged rows meet stored ones through the primary key, whatever the statistics of a table that
      * is minutes old say: a hash of all that was ever stored is never the way. */
@@ -366,6 +447,7 @@ enum err_class ba_store_open(const struct pgc_options *options, struct ba_store 
 
     if (s == NULL)
         return err_set(err, ERR_FATAL, "store: no memory");
+    s->readers = readers;
     enum err_class e = pgc_open(options, &s->pgc, err);
     if (e == ERR_OK)
         e = pgc_schema_require(s->pgc, BA_SCHEMA_VERSION, err);

@@ -14,6 +14,7 @@
 
 struct ba_writer {
     const struct pgc_options *options;
+    struct ba_readers *readers;
     pthread_t thread;
     pthread_mutex_t lock; /* of what follows, down to err */
     pthread_cond_t news;  /* a batch came, or stop */
@@ -53,7 +54,7 @@ static void wait_before_retry(struct ba_writer *w)
     (void)pthread_mutex_unlock(&w->lock);
 }
 
-static void tell_failure(struct ba_writer *w, const struct err *err)
+static void tell_failure(struct ba_writer *w, const char *event, const struct err *err)
 {
     const int64_t now_us = clk_mono_us();
 
@@ -61,7 +62,7 @@ static void tell_failure(struct ba_writer *w, const struct err *err)
         w->away_since_us = now_us;
     if (w->attempt == 0 || now_us - w->told_us >= AWAY_LINE_US) {
         w->told_us = now_us;
-        log_event(err->class == ERR_RETRY ? LOG_WARN : LOG_ERROR, "database_away", "error", LOG_STR,
+        log_event(err->class == ERR_RETRY ? LOG_WARN : LOG_ERROR, event, "error", LOG_STR,
                   err->text, "attempt", LOG_INT, (int64_t)w->attempt + 1, "seconds", LOG_DOUBLE,
                   (double)(now_us - w->away_since_us) / 1e6, NULL);
     }
@@ -72,7 +73,7 @@ static void tell_failure(struct ba_writer *w, const struct err *err)
 static void tell_success(struct ba_writer *w)
 {
     if (w->attempt > 0)
-        log_event(LOG_INFO, "database_back", "attempts", LOG_INT, (int64_t)w->attempt + 1,
+        log_event(LOG_INFO, "writing_again", "attempts", LOG_INT, (int64_t)w->attempt + 1,
                   "seconds", LOG_DOUBLE, (double)(clk_mono_us() - w->away_since_us) / 1e6, NULL);
     w->attempt = 0;
     atomic_store(&w->up, true);
@@ -86,9 +87,10 @@ static void tell_success(struct ba_writer *w)
 static enum err_class write_batch(struct ba_writer *w, struct ba_written *slot, struct err *err)
 {
     for (;;) {
-        enum err_class e = ERR_OK;
-        if (w->store == NULL)
-            e = ba_store_open(w->options, &w->store, err);
+        enum err_class e = ba_readers_judge(w->readers, slot->batch, &slot->result, err);
+        const bool is_registry = e != ERR_OK;
+        if (e == ERR_OK && w->store == NULL)
+            e = ba_store_open(w->options, w->readers, &w->store, err);
         const int64_t started_us = clk_mono_us();
         if (e == ERR_OK)
             e = ba_store_write(w->store, slot->batch, &slot->result, err);
@@ -99,11 +101,13 @@ static enum err_class write_batch(struct ba_writer *w, struct ba_written *slot, 
         }
         if (e == ERR_FATAL)
             return e;
-        tell_failure(w, err);
+        tell_failure(w, is_registry ? "registry_away" : "database_away", err);
         /* A new connection costs little, and one to a server that was demoted or has run out of
          * something is no good any more. */
-        ba_store_close(w->store);
-        w->store = NULL;
+        if (!is_registry) {
+            ba_store_close(w->store);
+            w->store = NULL;
+        }
         wait_before_retry(w);
         if (stopping(w))
             return ERR_RETRY;
@@ -151,8 +155,8 @@ static int start_thread(struct ba_writer *w)
     return rc;
 }
 
-enum err_class ba_writer_new(const struct pgc_options *options, struct ba_writer **ret_writer,
-                             struct err *err)
+enum err_class ba_writer_new(const struct pgc_options *options, struct ba_readers *readers,
+                             struct ba_writer **ret_writer, struct err *err)
 {
     pthread_condattr_t attributes;
     struct ba_writer *w = calloc(1, sizeof *w);
@@ -160,10 +164,11 @@ enum err_class ba_writer_new(const struct pgc_options *options, struct ba_writer
     if (w == NULL)
         return err_set(err, ERR_FATAL, "writer: no memory");
     w->options = options;
+    w->readers = readers;
     w->random = (uint64_t)clk_wall_us();
     atomic_init(&w->up, true);
     atomic_init(&w->retries, 0);
-    if (ba_store_open(options, &w->store, err) != ERR_OK) {
+    if (ba_store_open(options, readers, &w->store, err) != ERR_OK) {
         free(w);
         return err->class;
     }

@@ -18,10 +18,10 @@ struct ba_written {
     int64_t took_us; /* of the attempt that did it */
 };
 
-/* Connects, at once and once: errors as ba_store_open. options and what they point to are borrowed
- * for the writer's life. */
-enum err_class ba_writer_new(const struct pgc_options *options, struct ba_writer **ret_writer,
-                             struct err *err) MUST_CHECK;
+/* Connects, at once and once: errors as ba_store_open. options, what they point to and readers are
+ * borrowed for the writer's life. */
+enum err_class ba_writer_new(const struct pgc_options *options, struct ba_readers *readers,
+                             struct ba_writer **ret_writer, struct err *err) MUST_CHECK;
 /* Waits for the statement under way, at most its time-out; what was not written is not written.
  * NULL-safe. */
 void ba_writer_free(struct ba_writer *writer);

@@ -5,14 +5,19 @@ while PostgreSQL is away (it leaves the group after max.poll.interval.ms), with 
 """
 
 import concurrent.futures
+import http.server
+import io
+import json
 import pathlib
 import random
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
 import confluent_kafka
+import fastavro
 
 import l2ba
 import l2kafka
@@ -32,6 +37,40 @@ def send(bootstrap, prefix, table, records, raw=()):
         p.produce(prefix + topic, value, key)
         p.poll(0)
     assert p.flush(60) == 0
+
+
+class Registry(http.server.ThreadingHTTPServer):
+    """GET /schemas/ids/ID, or 503 while it is away."""
+
+    def __init__(self, schemas):
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                number = self.path.split("?")[0].rsplit("/", 1)[1]
+                schema = schemas.get(int(number)) if number.isdecimal() else None
+                code = 503 if outer.away else 200 if schema else 404
+                body = json.dumps({"schema": schema} if code == 200 else {"error_code": 40403 if code == 404 else 50001, "message": "no"})
+                self.send_response(code)
+                self.send_header("Content-Type", "application/vnd.schemaregistry.v1+json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.away = False
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
 
 
 class Live(unittest.TestCase):
@@ -116,6 +155,32 @@ class Live(unittest.TestCase):
         self.wait_committed(a)
         self.assert_archived(bars, candles)
         self.assertEqual(a.stop(), 0, a.tail())
+
+    def test_a_registry_is_waited_for(self):
+        """Bars in Confluent's framing, of a schema with one field more: stored once the registry says what they are."""
+        text = json.loads((l2live.SCHEMAS / "l2_bar.avsc").read_text())
+        text["fields"].insert(3, {"name": "venue", "type": "string"})
+        wider = fastavro.parse_schema(text, named_schemas={})
+
+        def framed(number, bar):
+            out = io.BytesIO()
+            fastavro.schemaless_writer(out, wider, dict(bar, venue="spot"))
+            return b"\0" + number.to_bytes(4, "big") + out.getvalue()
+
+        bars, plain = l2ba.make_bars(300), l2ba.make_bars(50, first=5000)
+        with Registry({7: json.dumps(text)}) as registry:
+            registry.away = True
+            a = self.archiver(schema_registry_url=registry.url)
+            a.wait_ready()
+            send(self.bootstrap, self.prefix, "l2_snapshots", plain, raw=[framed(7, b) for b in bars] + [framed(8, bars[0])])
+            self.wait_until(lambda: '"registry_away"' in a.log.read_text(), what=a.tail())
+            time.sleep(1)
+            self.assertLess(self.archive.count("l2_snapshots"), 350)
+            registry.away = False
+            self.wait_committed(a)
+            self.assert_archived(bars + plain, [])
+            self.assertEqual(a.labelled("l2flow_ba_undecodable_total"), {"l2.bars": 1, "l2.ohlcv": 0})
+            self.assertEqual(a.stop(), 0, a.tail())
 
     def test_killed_between_reading_and_storing(self):
         bars, a = l2ba.make_bars(3000), self.archiver()
