@@ -1,4 +1,5 @@
 #include "rep_sink.h"
+#include "rep_draw.h"
 #include "rep_grow.h"
 #include "rep_stop.h"
 
@@ -25,6 +26,7 @@ struct rep_sink {
     struct codec_l2_snapshot *spoilt;  /* has_invalid: room for one, and … */
     uint8_t *spoilt_bytes;             /* … for its bytes */
     uint64_t random, invalids_n;
+    unsigned partitions_n; /* has_invalid: of the snapshots' topic */
     uint8_t bytes[CODEC_FRAME_BYTES + CODEC_L2_SNAPSHOT_BYTES_MAX];
 };
 
@@ -54,6 +56,18 @@ static enum err_class open_files(struct rep_sink *s, struct err *err)
     return e == ERR_OK ? ERR_OK : ERR_REJECT;
 }
 
+/* Where a record would be out of place is known by their number alone. */
+static enum err_class count_partitions(struct rep_sink *s, struct err *err)
+{
+    struct bus_topic found = {.name = s->topics.names[TOPICS_SNAPSHOTS]};
+    const enum err_class e = bus_topics_describe(s->options.settings, s->options.settings_n, &found,
+                                                 1, TOPICS_TIMEOUT_MS, err);
+
+    if (e == ERR_OK)
+        s->partitions_n = (unsigned)found.partitions;
+    return e;
+}
+
 static enum err_class open_topics(struct rep_sink *s, struct err *err)
 {
     static const enum topics_id used[] = {TOPICS_SNAPSHOTS, TOPICS_OHLCV};
@@ -66,6 +80,8 @@ static enum err_class open_topics(struct rep_sink *s, struct err *err)
     enum err_class e = topics_wanted(&names, &s->topics, err);
     if (e == ERR_OK)
         e = topics_check(o->settings, o->settings_n, &topics, used, 2, TOPICS_TIMEOUT_MS, err);
+    if (e == ERR_OK && o->has_invalid)
+        e = count_partitions(s, err);
     if (e == ERR_OK)
         e = bus_producer_new(o->settings, o->settings_n, on_kafka_log, NULL, &s->producer, err);
     return e;
@@ -153,6 +169,15 @@ enum err_class rep_sink_snapshot(struct rep_sink *s, const struct rep_item *item
     return put(s, s->snapshots, TOPICS_SNAPSHOTS, &codec_l2_snapshot_record, v, v->symbol, err);
 }
 
+/* Any partition but the key's. */
+static int32_t elsewhere(struct rep_sink *s, struct codec_str key)
+{
+    const int32_t home = bus_partition_of(BUS_MURMUR2, key.data, key.n, s->partitions_n);
+    const uint32_t step = 1 + rep_draw_below(&s->random, s->partitions_n - 1);
+
+    return (int32_t)(((uint32_t)home + step) % s->partitions_n);
+}
+
 static enum err_class send_invalid(struct rep_sink *s, enum rep_invalid kind,
                                    const struct rep_invalid_record *r, struct err *err)
 {
@@ -163,8 +188,12 @@ static enum err_class send_invalid(struct rep_sink *s, enum rep_invalid kind,
     if (status != CODEC_OK)
         return err_set(err, ERR_FATAL, "an invalid record: cannot be encoded: %s",
                        codec_status_name(status));
+    if (r->is_elsewhere && s->partitions_n < 2)
+        return err_set(err, ERR_REJECT,
+                       "--invalid wrong_partition: %s has one partition: leave it out (-%s)",
+                       s->topics.names[TOPICS_SNAPSHOTS], rep_invalid_infos[kind].name);
     n = rep_invalid_bytes(kind, &s->random, s->spoilt_bytes, n);
-    const struct bus_output output = {.partition = -1,
+    const struct bus_output output = {.partition = r->is_elsewhere ? elsewhere(s, r->key) : -1,
                                       .key = r->key.data,
                                       .key_n = r->key.n,
                                       .value = n == 0 ? NULL : s->spoilt_bytes,

@@ -208,6 +208,12 @@ class Usage(Case):
             ("reads no --input", ["--source", "synthetic", "--input", BTC, *out]),
             ("--start 'x'", ["--source", "synthetic", "--start", "x", *out]),
             ("for recordings", ["--source", "synthetic", "--thin", "5", *out]),
+            ("--invalid 'nun': no such kind", ["--source", "synthetic", "--invalid", "nun", *out]),
+            ("a file can hold none", ["--source", "synthetic", "--invalid", "tombstone,too_large", *out]),
+            ("need --invalid", ["--source", "synthetic", "--invalid-every", "2", *out]),
+            ("a feed that never sends", ["--source", "synthetic", "--cadence", "0:5", *out]),
+            ("not epoch:SECONDS", ["--source", "synthetic", "--restart", "5", *out]),
+            ("are for --source synthetic", ["--input", BTC, "--symbol", "X", "--cadence", "1:5", *out]),
         ]:
             self.refused(64, re.escape(pattern), *args)
 
@@ -272,6 +278,26 @@ class Runs(Case):
             outputs.append(self.out.read_bytes())
         self.assertEqual(outputs[0], outputs[1])
         self.assertNotEqual(outputs[0], outputs[2])
+
+    def test_invalid_between_good(self):
+        """The good ones are as without the others, these are as many as told, and the seed is all they depend on."""
+        common = ["--source", "synthetic", "--records", "600", "--json", "--output", self.out]
+        self.run_it(*common)
+        with open(self.out, "rb") as file:
+            good = list(fastavro.reader(file))
+        runs = []
+        for _ in range(2):
+            done = self.run_it(*common, "--invalid", "all", "--invalid-every", "7", "--invalid-burst", "3")
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            with open(self.out, "rb") as file:
+                runs.append(list(fastavro.reader(file)))
+            invalid = json.loads(done.stdout)["invalid"]
+            self.assertEqual(sum(invalid.values()), 600 // 7 * 3)
+            self.assertLessEqual({"nan", "locked", "late", "new_symbol"}, set(invalid))
+            self.assertFalse({"tombstone", "other_key", "wrong_partition"} & set(invalid))
+        self.assertEqual(str(runs[0]), str(runs[1]))  # as text, in which a NaN is itself
+        kept = [row for i, row in enumerate(runs[0]) if i % 10 < 7]
+        self.assertEqual(kept, good)
 
     def test_synthetic_names_and_start(self):
         told = json.loads(self.run_it("--source", "synthetic", "--symbol", "A", "--symbol", "B", "--hours", "0.01", "--start",
