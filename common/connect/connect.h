@@ -103,39 +103,39 @@ enum err_class connect_pg_load(const struct config *config, const char *applicat
 
 /* ---- the schema registry (connect_registry.c, library l2_connect_registry) ---- */
 
-#define CONNECT_REGISTRY_ROWS                                                                       \
-    {"schema_registry_url",                                                                         \
-     CONFIG_STRING,                                                                                 \
-     "",                                                                                            \
-     "",                                                                                            \
-     "1000",                                                                                        \
-     "address of a Confluent-compatible schema registry, with the API's path; empty: none, and "    \
-     "messages carry their schema's fingerprint"},                                                  \
-        {"schema_registry_user", CONFIG_STRING, "", "", "200", "whom to log in as; empty: nobody"}, \
-        {"schema_registry_password_file",                                                           \
-         CONFIG_SECRET,                                                                             \
-         "",                                                                                        \
-         "",                                                                                        \
-         "",                                                                                        \
-         "file that holds its password; never the password itself"},                                \
-        {"schema_registry_ca_file",                                                                 \
-         CONFIG_STRING,                                                                             \
-         "",                                                                                        \
-         "",                                                                                        \
-         "4096",                                                                                    \
-         "file of the CA that signed the registry's certificate; empty: the system's"},             \
-        {"schema_registry_cert_file",                                                               \
-         CONFIG_STRING,                                                                             \
-         "",                                                                                        \
-         "",                                                                                        \
-         "4096",                                                                                    \
-         "file of the client's TLS certificate, where the registry wants one"},                     \
-        {"schema_registry_key_file", CONFIG_STRING, "", "", "4096", "file of its key"},             \
-        {"schema_registry_register",                                                                \
-         CONFIG_BOOL,                                                                               \
-         "1",                                                                                       \
-         "",                                                                                        \
-         "",                                                                                        \
+#define CONNECT_REGISTRY_ROWS                                                                      \
+    {"schema_registry_url",                                                                        \
+     CONFIG_STRING,                                                                                \
+     "",                                                                                           \
+     "",                                                                                           \
+     "1000",                                                                                       \
+     "address of a Confluent-compatible schema registry, with the API's path; empty: none, and "   \
+     "messages carry their schema's fingerprint"},                                                 \
+        {"schema_registry_user", CONFIG_STRING, "", "", "200", "whom to log in as, if anybody"},   \
+        {"schema_registry_password_file",                                                          \
+         CONFIG_SECRET,                                                                            \
+         "",                                                                                       \
+         "",                                                                                       \
+         "",                                                                                       \
+         "file that holds its password; never the password itself"},                               \
+        {"schema_registry_ca_file",                                                                \
+         CONFIG_STRING,                                                                            \
+         "",                                                                                       \
+         "",                                                                                       \
+         "4096",                                                                                   \
+         "file of the CA that signed the registry's certificate; empty: the system's"},            \
+        {"schema_registry_cert_file",                                                              \
+         CONFIG_STRING,                                                                            \
+         "",                                                                                       \
+         "",                                                                                       \
+         "4096",                                                                                   \
+         "file of the client's TLS certificate, where the registry wants one"},                    \
+        {"schema_registry_key_file", CONFIG_STRING, "", "", "4096", "file of its key"},            \
+        {"schema_registry_register",                                                               \
+         CONFIG_BOOL,                                                                              \
+         "1",                                                                                      \
+         "",                                                                                       \
+         "",                                                                                       \
          "register the schemas that this program writes; 0: they must be there"}
 
 /* Is there one in the configuration? */
