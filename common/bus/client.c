@@ -58,8 +58,8 @@ bool client_connected(const struct client *client)
     return atomic_load_explicit(&client->brokers_up, memory_order_relaxed) != 0;
 }
 
-static void log_limited(struct client *client, int level, const char *kind, const char *from,
-                        const char *text)
+static void tell_limited(struct client *client, int level, const char *kind, const char *from,
+                         const char *text)
 {
     unsigned held = 0;
 
@@ -80,7 +80,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
     /* Settings are shared by consumers and producers, so each meets keys of the other. */
     if (client == NULL || strcmp(facility, "CONFWARN") == 0)
         return;
-    log_limited(client, level, facility, "librdkafka", text);
+    tell_limited(client, level, facility, "librdkafka", text);
 }
 
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
@@ -100,8 +100,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
         (void)snprintf(client->error_text, sizeof client->error_text, "%s", reason);
     }
     (void)pthread_mutex_unlock(&client->lock);
-    log_limited(client, LEVEL_NOTICE, rd_kafka_err2name((rd_kafka_resp_err_t)code),
-                "kafka:", reason);
+    tell_limited(client, LEVEL_NOTICE, rd_kafka_err2name((rd_kafka_resp_err_t)code),
+                 "kafka:", reason);
 }
 
 /*

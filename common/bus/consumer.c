@@ -392,6 +392,8 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 
 void bus_consumer_pause(struct bus_consumer *c, bool paused)
 {
+    if (c->paused == paused)
+        return;
     c->paused = paused;
     settle_pauses(c);
 }
