@@ -321,6 +321,11 @@ static void assign(struct bus_consumer *c, const rd_kafka_topic_partition_list_t
         if (find(c, list->elems[i].topic, list->elems[i].partition, &t) != NULL)
             (void)rd_kafka_topic_partition_list_add(ours, list->elems[i].topic,
                                                     list->elems[i].partition);
+        else
+            client_log(&c->client, LEVEL_ERROR,
+                       "kafka: group %s: topic %s: partition %d was added after the start: it is "
+                       "not read: restart",
+                       c->group_id, list->elems[i].topic, (int)list->elems[i].partition);
     /* Heartbeats go on meanwhile. Unanswered, librdkafka asks again by itself, and a first start is
      * not told. */
     const rd_kafka_resp_err_t code = ours->cnt == 0
