@@ -53,8 +53,10 @@ void codec_file_abandon(struct codec_file_writer *w);
 
 /*
  * Opens a file and reads its header. `expected` is the record that it must hold, or NULL for
- * whichever of ours its schema names. REJECT: no such file, not a container, an unknown codec, a
- * schema that is not equal to ours (the text names the records and the first field that differs).
+ * whichever of ours its schema names. A file of `expected` in another version of the schema is read
+ * by Avro's rules (codec/resolve.h): its records come in ours. REJECT: no such file, not a
+ * container, an unknown codec, a schema that ours cannot be read from (the text names the records
+ * and the first field that differs).
  */
 enum err_class codec_file_open(const char *path, const struct codec_record *expected,
                                struct codec_file_reader **ret_reader, struct err *err) MUST_CHECK;

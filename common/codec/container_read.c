@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "codec/container_wire.h"
+#include "codec/resolve.h"
 #include "codec/schema.h"
 #include "codec/wire.h"
 
@@ -36,6 +37,8 @@ struct codec_file_reader {
     struct codec_in in;    /* what is left of it */
     uint64_t block_records, left; /* as its header says; how many are still to come */
     void *scratch;                /* one decoded record */
+    struct codec_plan *plan; /* where the file was written with another version; else NULL */
+    uint8_t *ours;           /* then: the record's bytes in our version */
     bool failed;
     struct err failure;
 };
@@ -190,6 +193,22 @@ static enum err_class take_meta(struct codec_file_reader *r, uint8_t *bytes, str
     }
 }
 
+/* Ours, or another version of the expected record's. What cannot be read from is told as what
+ * differs from ours. */
+static enum err_class use_schema(struct codec_file_reader *r, const char *json, size_t n,
+                                 const struct codec_record *expected, struct err *err)
+{
+    struct err ignored;
+    enum err_class e = codec_schema_match(r->name, json, n, expected, &r->record, err);
+
+    if (e != ERR_REJECT || expected == NULL ||
+        codec_plan_new(r->name, json, n, expected, &r->plan, &ignored) != ERR_OK)
+        return e;
+    r->record = expected;
+    r->ours = malloc(expected->bytes_max);
+    return r->ours != NULL ? ERR_OK : out_of_memory(r, err);
+}
+
 static enum err_class use_meta(struct codec_file_reader *r, const struct meta *meta,
                                const struct codec_record *expected, struct err *err)
 {
@@ -203,8 +222,7 @@ static enum err_class use_meta(struct codec_file_reader *r, const struct meta *m
                        (const char *)meta->codec);
     if (meta->schema == NULL)
         return err_set(err, ERR_REJECT, "%s: its header has no avro.schema", r->name);
-    return codec_schema_match(r->name, (const char *)meta->schema, meta->schema_n, expected,
-                              &r->record, err);
+    return use_schema(r, (const char *)meta->schema, meta->schema_n, expected, err);
 }
 
 static enum err_class take_header(struct codec_file_reader *r, const struct codec_record *expected,
@@ -415,6 +433,26 @@ static enum err_class bad_record(const struct codec_file_reader *r, enum codec_s
                    r->deflate ? "decompressed " : "", codec_status_name(s));
 }
 
+/* The record at hand: its bytes in our version, and how many of the file's they were. */
+static enum codec_status decode_one(struct codec_file_reader *r, void *into,
+                                    const uint8_t **ret_body, size_t *ret_n, size_t *ret_used)
+{
+    const size_t left = (size_t)(r->in.end - r->in.p);
+
+    if (r->plan == NULL) {
+        CODEC_TRY(r->record->decode_prefix(r->in.p, left, into, ret_used));
+        *ret_body = r->in.p;
+        *ret_n = *ret_used;
+        return CODEC_OK;
+    }
+    const enum codec_status s = codec_plan_transcode_prefix(r->plan, r->in.p, left, r->ours,
+                                                            r->record->bytes_max, ret_n, ret_used);
+    if (s != CODEC_OK)
+        return s == CODEC_NO_SPACE ? CODEC_OVER_BOUND : s;
+    *ret_body = r->ours;
+    return r->record->decode(r->ours, *ret_n, into);
+}
+
 /* One step: `*ret_n` bytes at `*ret_body`, decoded into `into`; NULL at the end. */
 static enum err_class next(struct codec_file_reader *r, void *into, const uint8_t **ret_body,
                            size_t *ret_n, struct err *err)
@@ -429,12 +467,9 @@ static enum err_class next(struct codec_file_reader *r, void *into, const uint8_
         *ret_n = 0;
         return ERR_OK;
     }
-    const enum codec_status s =
-        r->record->decode_prefix(r->in.p, (size_t)(r->in.end - r->in.p), into, &used);
+    const enum codec_status s = decode_one(r, into, ret_body, ret_n, &used);
     if (s != CODEC_OK)
         return bad_record(r, s, err);
-    *ret_body = r->in.p;
-    *ret_n = used;
     r->in.p += used;
     r->left--;
     return ERR_OK;
@@ -481,5 +516,7 @@ void codec_file_close(struct codec_file_reader *r)
     free(r->packed.data);
     free(r->block.data);
     free(r->scratch);
+    free(r->ours);
+    codec_plan_free(r->plan);
     free(r);
 }

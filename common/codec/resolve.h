@@ -47,6 +47,10 @@ size_t codec_plan_scratch(const struct codec_plan *plan);
  * Work is bounded by n. */
 enum codec_status codec_plan_transcode(const struct codec_plan *plan, const uint8_t *body, size_t n,
                                        uint8_t *out, size_t cap, size_t *ret_n) MUST_CHECK;
+/* The same for bytes that others follow: *ret_used of them are the record. */
+enum codec_status codec_plan_transcode_prefix(const struct codec_plan *plan, const uint8_t *body,
+                                              size_t n, uint8_t *out, size_t cap, size_t *ret_n,
+                                              size_t *ret_used) MUST_CHECK;
 /* … → our struct, whose views live as long as `body` and `scratch`. Plans of codec_plan_new only.
  */
 enum codec_status codec_plan_decode(const struct codec_plan *plan, const uint8_t *body, size_t n,

@@ -9,6 +9,7 @@
     16 /* a record within a record is walked once for each level of reordering                     \
         */
 #define STEPS_SPARE 65536
+#define STEPS_BYTES_MAX ((size_t)1 << 18) /* a block of a file holds many records */
 
 struct run {
     const struct codec_plan *plan;
@@ -257,21 +258,33 @@ size_t codec_plan_scratch(const struct codec_plan *plan)
     return plan->out_max;
 }
 
-enum codec_status codec_plan_transcode(const struct codec_plan *plan, const uint8_t *body, size_t n,
-                                       uint8_t *out, size_t cap, size_t *ret_n)
+enum codec_status codec_plan_transcode_prefix(const struct codec_plan *plan, const uint8_t *body,
+                                              size_t n, uint8_t *out, size_t cap, size_t *ret_n,
+                                              size_t *ret_used)
 {
     const size_t room = cap < plan->out_max ? cap : plan->out_max;
     struct run r = {
         .plan = plan,
         .in = {body, body + n},
         .out = {out, out + room},
-        .steps = n * STEPS_PER_BYTE + STEPS_SPARE,
+        .steps = (n < STEPS_BYTES_MAX ? n : STEPS_BYTES_MAX) * STEPS_PER_BYTE + STEPS_SPARE,
     };
 
     CODEC_TRY(run(&r, plan->root));
-    if (r.in.p != r.in.end)
-        return CODEC_TRAILING_BYTES;
     *ret_n = (size_t)(r.out.p - out);
+    *ret_used = (size_t)(r.in.p - body);
+    return CODEC_OK;
+}
+
+enum codec_status codec_plan_transcode(const struct codec_plan *plan, const uint8_t *body, size_t n,
+                                       uint8_t *out, size_t cap, size_t *ret_n)
+{
+    size_t out_n, used;
+
+    CODEC_TRY(codec_plan_transcode_prefix(plan, body, n, out, cap, &out_n, &used));
+    if (used != n)
+        return CODEC_TRAILING_BYTES;
+    *ret_n = out_n;
     return CODEC_OK;
 }
 

@@ -1,5 +1,4 @@
-/* http.h: the only microhttpd.h: the server that probes and metrics need. The client: http/client.h.
- */
+/* http.h: the only microhttpd.h: the server that probes and metrics need. Its client: client.h. */
 #ifndef HTTP_H
 #define HTTP_H
 

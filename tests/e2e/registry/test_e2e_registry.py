@@ -5,8 +5,7 @@ id no registry knows, and then records of a version whose look-up falls into an 
 waits, the other goes on; when the registry is back nothing is lost, doubled or changed against the offline twin over the
 same records in our own schema. Outputs carry the ids under which they were registered.
 
-Seen to fail on: a partition that is not held (the record becomes a dead letter), the records behind the held one in its
-batch taken all the same, a held partition whose end was reported (its bars are closed by the clock), no resumption.
+Seen to fail on: no bus_hold, the records behind the held one in its batch taken all the same, no resumption.
 """
 import io
 import json
