@@ -3,7 +3,7 @@
 #   build    compiler, libraries and librdkafka         kafka   Java and the Kafka server's jars
 #   postgres PostgreSQL 15 and, where it can be, TimescaleDB
 #   tsan     librdkafka once more, for ThreadSanitizer
-#   python   .deps/venv with the client libraries       test    clang, kcat and the linters
+#   python   .deps/venv with the client libraries       test    clang, kcat, the linters and a schema registry
 # Idempotent: what is there is left alone. As root apt packages are installed; as a plain user the missing ones are named.
 set -euo pipefail
 # shellcheck source=tools/dev/common.sh
@@ -30,6 +30,7 @@ packages_of() {
         test)
             packages_of python && printf '%s\n' "${TEST_PACKAGES[@]}"
             command -v javac >/dev/null || echo openjdk-17-jdk-headless # java File.java: the contract with Java's Avro
+            [ -e "$DEPS/registry/stamp" ] || command -v mvn >/dev/null || echo maven
             ;;
         *) die 64 "deps: no such part: $1 (build, kafka, python, postgres, test, tsan)" ;;
     esac
@@ -136,6 +137,9 @@ for part in "$@"; do
         kafka) deps_kafka ;;
         postgres) "$ROOT/tools/dev/timescale.sh" ;;
         python) requirements requirements.txt ;;
-        test) requirements requirements-test.txt ;;
+        test)
+            requirements requirements-test.txt
+            "$ROOT/tools/dev/registry.sh"
+            ;;
     esac
 done
