@@ -6,10 +6,15 @@ zombie      a replica stands still for longer than its session, the other takes 
             and ends with 75, also when it had only bars to close by the clock
 clocks      the clock of a replica jumps an hour forward and back while it runs: what its events close is not touched; what the clock
             closed too early is in l2.bars, and a quiet run that obeys it comes to the same
+retention   the log loses records: below the committed offset, past it, all of it with its topic: the producer says so and goes on,
+            no bar and no dead letter comes twice, bars away from the hole are those of a quiet run
+symbols     one replica with 500 symbols, killed once
 
     test_replicas.py [PART…]
 """
 
+import collections
+import datetime
 import json
 import os
 import pathlib
@@ -18,6 +23,9 @@ import signal
 import sys
 import tempfile
 import time
+
+import confluent_kafka
+import confluent_kafka.admin
 
 import l2fleet
 import l2kafka
@@ -123,7 +131,7 @@ def zombie(fleet, bootstrap, prefix):
 
 
 def part_zombie(broker, folder):
-    here, prefix, load, fleet = started(broker, folder, "zombie", 2, 1, environment=rehearsal(30))
+    here, prefix, load, fleet = started(broker, folder, "zombie", 2, 0.6, environment=rehearsal(30))
     with fleet:
         loader = l2fleet.Loader(broker.bootstrap, prefix + "l2.snapshots", load, 800)
         loader.start()
@@ -172,11 +180,123 @@ def part_clocks(broker, folder):
     assert sizes["by_clock"] > 0, "an hour forward looks like an hour of silence to symbols of which all is read"
 
 
+HOLE_US = (120 + 2 * 60 + 5) * 1_000_000   # a window, the bars at its ends, a broken link
+
+
+def delete(broker, topic, cut):
+    """Deletes the records below cut, by partition."""
+    admin = confluent_kafka.admin.AdminClient(l2live.client(broker.bootstrap))
+    for future in admin.delete_records([confluent_kafka.TopicPartition(topic, p, o) for p, o in cut.items()]).values():
+        future.result(timeout=30)
+
+
+def unequal(bootstrap, prefix, here, messages, holes):
+    """What differs from a quiet run over all messages, but for bars within HOLE_US of a hole in the log (symbol → event times)."""
+    sent = [l2live.decode("l2_snapshot", m.value) for m in messages if m.key != b"noise"]
+    got = {stem: [l2live.decode(stem, m.value) for m in l2live.dump(bootstrap, prefix + topic)]
+           for stem, topic in (("l2_bar", "l2.bars"), ("l2_feature", "l2.features"))}
+    l2live.write_records(here / "closes.avro", "l2_bar", got["l2_bar"])
+    l2live.write_records(here / "sent.avro", "l2_snapshot", sent)
+    want = dict(zip(("l2_bar", "l2_feature"), l2live.offline(here / "sent.avro", here / "offline",
+                                                             (*l2fleet.OPTIONS, "--closes", here / "closes.avro"))))
+    found = []
+    for stem, rows in got.items():
+        times = collections.Counter((r["symbol"], r["bar_time"]) for r in rows)
+        found += [f"{stem} {key}: {n} times" for key, n in times.items() if n > 1]
+        need = {(r["symbol"], r["bar_time"]): l2live.without_provenance(stem, r) for r in want[stem]}
+        shift = datetime.timedelta(seconds=60 * 3) if stem == "l2_feature" else datetime.timedelta()
+        margin = datetime.timedelta(microseconds=HOLE_US)
+        for r in rows:
+            key = r["symbol"], r["bar_time"]
+            near = any(begin - margin <= r["bar_time"] - shift <= end + margin for begin, end in holes.get(r["symbol"], ()))
+            if not near and need.get(key) != l2live.without_provenance(stem, r):
+                found.append(f"{stem} {key}: changed")
+    return found, len(got["l2_bar"])
+
+
+def send(broker, prefix, load):
+    loader = l2fleet.Loader(broker.bootstrap, prefix + "l2.snapshots", load, 1e6)
+    loader.start()
+    loader.join()
+    loader.finish()
+    return l2live.dump(broker.bootstrap, prefix + "l2.snapshots")
+
+
+def hole_of(messages, gone):
+    """By symbol: from the last record before the hole to the last one in it."""
+    holes = {}
+    for m in messages:
+        if m.key != b"noise" and gone(m):
+            t = l2live.decode("l2_snapshot", m.value)["event_time"]
+            begin, end = holes.get(m.key.decode(), (t, t))
+            holes[m.key.decode()] = (min(begin, t), max(end, t))
+    return holes
+
+
+def part_retention(broker, folder):
+    here, prefix, load, fleet = started(broker, folder, "retention", 1, 0.4)
+    topic, third = prefix + "l2.snapshots", len(load) // 3
+    with fleet:
+        messages = send(broker, prefix, load[:third])
+        fleet.start(0)
+        fleet.finish(PARTITIONS)
+        ends = l2live.ends(broker.bootstrap, topic, PARTITIONS)
+
+        # The window is gone, the committed offset is not. The last ten records of each partition stay.
+        delete(broker, topic, {p: max(0, end - 10) for p, end in ends.items()})
+        windows = hole_of(messages, lambda m: m.offset >= ends[m.partition] - 600)
+        fresh = send(broker, prefix, load[third:2 * third])
+        messages += [m for m in fresh if m.offset >= ends[m.partition]]
+        fleet.start(0)
+        fleet.finish(PARTITIONS)
+        said = [e for e in events(fleet[0]) if "is out of range, the log goes on at" in e.get("text", "")]
+        with_symbols = {m.partition for m in messages if m.key != b"noise"}  # without one there is no window to restore
+        assert len(said) == len(with_symbols), f"it says so once for each partition: {said}"
+        dead = l2fleet.found_dead(l2live.dump(broker.bootstrap, prefix + "l2.dlq"))
+        assert sorted(dead) == sorted(l2fleet.expected_dead(messages)), "a hole below the committed offset repeats no dead letter"
+
+        # Records past the committed offset are gone before they were read.
+        ends = l2live.ends(broker.bootstrap, topic, PARTITIONS)
+        fresh = send(broker, prefix, load[2 * third:])
+        messages += [m for m in fresh if m.offset >= ends[m.partition]]
+        now = l2live.ends(broker.bootstrap, topic, PARTITIONS)
+        lost = {p: min(end + 500, now[p]) for p, end in ends.items()}
+        delete(broker, topic, lost)
+        unread = hole_of(messages, lambda m: ends[m.partition] - 600 <= m.offset < lost[m.partition])
+        fleet.start(0)
+        fleet.finish(PARTITIONS)
+    holes = {s: [h[s] for h in (windows, unread) if s in h] for s in {*windows, *unread}}
+    found, n = unequal(broker.bootstrap, prefix, here, messages, holes)
+    dead = collections.Counter(l2fleet.found_dead(l2live.dump(broker.bootstrap, prefix + "l2.dlq")))
+    kept = [m for m in messages if not ends[m.partition] <= m.offset < lost[m.partition]]
+    assert sorted(dead.elements()) == sorted(l2fleet.expected_dead(kept)), "each record that was read has its dead letter, once"
+    print(f"retention: {n} bars, {sum(dead.values())} dead letters, {len(found)} differ away from the holes")
+    assert not found and n > 100, found[:10]
+
+
+def part_symbols(broker, folder):
+    here, prefix, load, fleet = started(broker, folder, "symbols", 1, 0.1, copies=250)
+    load = load[:120000]
+    with fleet:
+        loader = l2fleet.Loader(broker.bootstrap, prefix + "l2.snapshots", load, 8000)
+        loader.start()
+        fleet.start(0)
+        time.sleep(8)
+        fleet.kill(0)
+        fleet.start(0)
+        loader.join()
+        loader.finish()
+        fleet.finish(PARTITIONS)
+    sizes = l2fleet.assert_equal("symbols", broker.bootstrap, prefix, here, 0)
+    print(sizes)
+
+
 def bars(bootstrap, prefix):
     return [l2live.decode("l2_bar", m.value) for m in l2live.dump(bootstrap, prefix + "l2.bars")]
 
 
-PARTS = {"rebalances": part_rebalances, "zombie": part_zombie, "clocks": part_clocks}
+PARTS = {"rebalances": part_rebalances, "zombie": part_zombie, "clocks": part_clocks, "retention": part_retention,
+         "symbols": part_symbols}
 
 
 def main():
