@@ -801,6 +801,39 @@ static void extreme_times_do_not_overflow(void **state)
     run_stop(&m.run);
 }
 
+/* Names of every length are found again, and the places of a partition that went are used anew.
+ * Seen to fail with no place used anew. */
+static void names_of_every_length(void **state)
+{
+    (void)state;
+    static char names[L2_SYMBOL_BYTES_MAX][L2_SYMBOL_BYTES_MAX + 1];
+    struct fp_params params = test_params(2);
+    struct market m;
+
+    params.symbols_max = L2_SYMBOL_BYTES_MAX;
+    open_market(&m, &params);
+    for (unsigned round = 0; round < 6; round++) {
+        const int32_t p = (int32_t)(round / 2 % 2);
+        for (unsigned i = 0; i < L2_SYMBOL_BYTES_MAX; i++) {
+            memset(names[i], 'a' + (int)(i + round / 2) % 26, i + 1);
+            next(&m, names[i], T0 + (int64_t)round * S)->partition = p;
+            (void)send(&m);
+        }
+        assert_int_equal(fp_core_symbols(m.run.core), L2_SYMBOL_BYTES_MAX);
+        next(&m, "one-more", T0)->partition = p;
+        assert_int_equal(only(&m, send(&m), FP_DEAD_LETTER)->reject, L2_REJECT_MAX_SYMBOLS);
+        m.run.outs_n = 0;
+        if (round % 2 == 0)
+            continue;
+        const struct fp_event stop = {.kind = FP_STOP, .partition = p};
+        (void)run_step(&m.run, &stop);
+        assert_int_equal(fp_core_symbols(m.run.core), 0);
+        run_own(&m.run, p);
+    }
+    assert_int_equal(fp_core_stats(m.run.core)->taken, 6 * L2_SYMBOL_BYTES_MAX);
+    run_stop(&m.run);
+}
+
 #define T(name) cmocka_unit_test(name)
 
 int main(void)
@@ -827,6 +860,7 @@ int main(void)
         T(position_is_the_least),
         T(position_waits_for_every_delivery),
         T(position_before_1970),
+        T(names_of_every_length),
         T(restarted_feed_is_adopted),
         T(restart_reaches_back_to_the_late_ones),
         T(extreme_times_do_not_overflow),
