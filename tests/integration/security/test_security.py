@@ -3,9 +3,8 @@
 The producer's user with all its rows but one never gets a market through; with all of them it does, end to end. No user may do
 what is not written in MAY below, which is written here by hand and not taken from l2ctl. Whatever refuses a connection is named,
 with the way out, and no password is seen on the way.
-Seen to fail: with a row too many (Read on l2.features) and one too few in acls.c, with a prefix left out of a row, with
-ssl.endpoint.identification.algorithm=none and with enable.ssl.certificate.verification=false among the client's defaults, with
-kafka.sasl.password printed by --print-config, with the class of a refused login ERR_RETRY.
+Seen to fail: with a row too many (Read on l2.features) and one too few (Write) in acls.c, and with
+ssl.endpoint.identification.algorithm=none and enable.ssl.certificate.verification=false among the client's defaults.
 """
 
 import json

@@ -1,6 +1,6 @@
 /*
  * The rights that a service needs, and how they differ from what is there. Seen to fail: with the
- * prefix left out of a name, with is_prefixed not compared, with a surplus row counted as absent.
+ * prefix left out of a name.
  */
 #include <setjmp.h>
 #include <stdarg.h>
