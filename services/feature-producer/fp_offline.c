@@ -156,7 +156,7 @@ static enum err_class apply(struct offline *o, const struct fp_action *a, const 
     case FP_ASK_END:
         break;
     }
-    assert(!"an offline core neither beats nor asks");
+    assert(false && "an offline core neither beats nor asks");
     return ERR_OK;
 }
 
