@@ -1,6 +1,5 @@
 """The disk of the broker's log is full under load: the producer waits or is started again by its supervisor; when there is space and
 the broker is back, the outputs equal those of a quiet run. A small tmpfs is the disk: skipped (77) without the right to mount one.
-Seen to fail on: a producer that takes the refused records of a full disk for never to be taken (ends with 78).
 """
 
 import contextlib
