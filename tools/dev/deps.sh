@@ -124,6 +124,8 @@ requirements() {
     printf '%s\n' "$want" >"$stamp"
 }
 
+# what is installed knows the folder it is in: a shared one would be rebuilt under its owner's feet
+[ ! -L "$DEPS" ] || die 64 ".deps is a symbolic link: remove it, this folder needs one of its own"
 mkdir -p "$DEPS"
 exec 9>"$DEPS/lock"
 flock -w 900 9 || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
