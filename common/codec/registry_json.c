@@ -26,7 +26,9 @@ enum err_class codec_registry_parse_schema(const char *json, size_t n, char **re
         e = err_set(err, ERR_REJECT, "its schema is of type %.32s, not AVRO", type);
     else if (json_array_size(json_object_get(answer, "references")) > 0)
         e = err_set(err, ERR_REJECT, "its schema refers to others: register it whole");
-    else if ((copy = strdup(json_string_value(schema))) == NULL)
+    else
+        copy = strdup(json_string_value(schema));
+    if (e == ERR_OK && copy == NULL)
         e = err_set(err, ERR_FATAL, "out of memory");
     json_decref(answer);
     if (e == ERR_OK)

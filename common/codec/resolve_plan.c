@@ -284,7 +284,7 @@ static bool walk(struct maker *m, uint32_t w, unsigned depth, uint32_t *ret_op)
     if (depth > CODEC_SCHEMA_DEPTH_MAX)
         return too_big(m);
     if (m->skips[w] == UINT32_MAX) {
-        uint32_t at;
+        uint32_t at = 0;
         if (!add_op(m, op, &at))
             return false;
         m->skips[w] = at; /* before its children: a type may hold itself */
@@ -476,7 +476,7 @@ static bool resolve_union(struct maker *m, uint32_t w, uint32_t r, unsigned dept
     if (!reserve(m, &m->plan->table_n, TABLE_MAX, op->n, &op->a))
         return false;
     for (uint32_t i = 0; i < op->n; i++) {
-        uint32_t branch;
+        uint32_t branch = 0;
         const bool ok = resolve(m, child(m->w, w, i), r, depth + 1, &branch);
         some |= ok;
         if (m->full || (!ok && !add_op(m, (struct op){.kind = OP_FAIL}, &branch)))
@@ -641,7 +641,7 @@ enum err_class codec_plan_between(const char *name, const char *writer, size_t w
         e = make(name, &w, &r, &plan, err);
     codec_schema_free(&w);
     codec_schema_free(&r);
-    if (e == ERR_OK) {
+    if (plan != NULL) {
         plan->out_max = out_max;
         *ret_plan = plan;
     }

@@ -4,6 +4,7 @@
  * In, one a line: "find ID", "wait ID MS", "register SUBJECT 0|1", "decode ID MS HEX" (a body),
  * "stats", "trouble". Out, one line each.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,10 +25,13 @@ static void decode(struct codec_registry *registry, const struct codec_record *r
     static uint8_t body[1 << 16], scratch[1 << 20], out[1 << 20];
     const struct codec_plan *plan;
     size_t n = 0, out_n = 0;
-    unsigned byte;
 
-    for (; n < sizeof body && sscanf(hex + 2 * n, "%2x", &byte) == 1; n++)
-        body[n] = (uint8_t)byte;
+    for (; n < sizeof body && isxdigit((unsigned char)hex[2 * n]) &&
+           isxdigit((unsigned char)hex[2 * n + 1]);
+         n++) {
+        const char byte[] = {hex[2 * n], hex[2 * n + 1], '\0'};
+        body[n] = (uint8_t)strtoul(byte, NULL, 16);
+    }
     if (codec_registry_wait(registry, id, record, ms, &plan) != CODEC_FOUND) {
         printf("UNKNOWN\n");
         return;
@@ -43,30 +47,49 @@ static void decode(struct codec_registry *registry, const struct codec_record *r
     free(into);
 }
 
+/* The next word of the line, which ends with a zero then; "" when there is none. */
+static const char *word(char **line)
+{
+    char *begin = *line + strspn(*line, " \n");
+
+    *line = begin + strcspn(begin, " \n");
+    if (**line != '\0')
+        *(*line)++ = '\0';
+    return begin;
+}
+
+static unsigned number(char **line)
+{
+    return (unsigned)strtoul(word(line), NULL, 10);
+}
+
 static void answer(struct codec_registry *registry, const struct codec_record *record, char *line)
 {
-    static char text[1 << 17];
     const struct codec_plan *plan = NULL;
+    const char *command = word(&line);
     struct err err;
-    unsigned id, ms, may;
     uint32_t got;
 
-    if (sscanf(line, "find %u", &id) == 1) {
-        const enum codec_found found = codec_registry_find(registry, id, record, &plan);
+    if (strcmp(command, "find") == 0) {
+        const enum codec_found found = codec_registry_find(registry, number(&line), record, &plan);
         say_found(found, plan);
-    } else if (sscanf(line, "wait %u %u", &id, &ms) == 2) {
+    } else if (strcmp(command, "wait") == 0) {
+        const unsigned id = number(&line), ms = number(&line);
         const enum codec_found found = codec_registry_wait(registry, id, record, ms, &plan);
         say_found(found, plan);
-    } else if (sscanf(line, "register %131071s %u", text, &may) == 2) {
+    } else if (strcmp(command, "register") == 0) {
+        const char *subject = word(&line);
+        const bool may = number(&line) != 0;
         const enum err_class e =
-            codec_registry_register(registry, text, record, may != 0, &got, &err);
+            codec_registry_register(registry, subject, record, may, &got, &err);
         if (e == ERR_OK)
             printf("ID %u\n", got);
         else
             printf("%s %s\n", e == ERR_RETRY ? "RETRY" : "REJECT", err.text);
-    } else if (sscanf(line, "decode %u %u %131071s", &id, &ms, text) == 3) {
-        decode(registry, record, id, ms, text);
-    } else if (strncmp(line, "stats", 5) == 0) {
+    } else if (strcmp(command, "decode") == 0) {
+        const unsigned id = number(&line), ms = number(&line);
+        decode(registry, record, id, ms, word(&line));
+    } else if (strcmp(command, "stats") == 0) {
         const struct codec_registry_stats s = codec_registry_stats(registry);
         printf("lookups %lu failures %lu found %lu unknown %lu waiting %u\n",
                (unsigned long)s.lookups, (unsigned long)s.failures, (unsigned long)s.found,
