@@ -656,7 +656,7 @@ enum err_class codec_plan_new(const char *name, const char *json, size_t json_n,
     const enum err_class e = codec_plan_between(
         name, json, json_n, reader->schema, strlen(reader->schema), reader->bytes_max, &plan, err);
 
-    if (e == ERR_OK) {
+    if (plan != NULL) {
         plan->reader = reader;
         *ret_plan = plan;
     }
