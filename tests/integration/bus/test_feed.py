@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import subprocess
+import time
 import tempfile
 import unittest
 
@@ -105,7 +106,6 @@ class Feed(unittest.TestCase):
             symbols = {l2live.decode("l2_snapshot", m.value)["symbol"] for m in l2live.dump(self.bootstrap, prefix + "l2.snapshots")}
             self.assertEqual(len(symbols), 40)
 
-
     def test_what_does_not_fit_into_a_dead_letter_is_cut(self):
         """Compressed, all of these pass a topic of 1 MiB; librdkafka, as a feed, must be told to try."""
         prefix, mib = "cut.", 1 << 20
@@ -124,6 +124,9 @@ class Feed(unittest.TestCase):
             self.assertEqual((producer.flush(60), failed), (0, []))
             l2live.wait_committed(self.bootstrap, prefix + GROUP, prefix + "l2.snapshots", PARTITIONS, 60, lambda: self.assertIsNone(
                 fp.process.poll(), fp.tail()))
+            deadline = time.monotonic() + 5  # the core's counters come out once a second
+            while fp.metric("l2flow_fp_snapshots_total") < 1 and time.monotonic() < deadline:
+                time.sleep(0.1)
             self.assertEqual((fp.metric("l2flow_fp_snapshots_total"), fp.stop()), (1, 0), fp.tail())
         letters = l2live.dump(self.bootstrap, prefix + "l2.dlq")
         self.assertEqual(len(letters), len(sent))
