@@ -8,8 +8,8 @@ import os
 import pathlib
 import random
 import subprocess
-import time
 import tempfile
+import time
 import unittest
 
 import confluent_kafka
