@@ -430,9 +430,11 @@ static enum err_class on_record(struct service *s, const struct bus_event *recor
     check_partition(s, event);
     if (event->snapshot != NULL)
         s->newest_event_us = event->snapshot->event_time_us;
-    s->moved = true;
     s->read++;
-    return step(s, event, record, err);
+    const enum err_class e = step(s, event, record, err);
+    s->moved =
+        true; /* behind the step: one that had to make room has committed the offset before */
+    return e;
 }
 
 static enum err_class on_committed(struct service *s, const struct bus_event *e, struct err *err)

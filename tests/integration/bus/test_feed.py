@@ -106,10 +106,9 @@ class Feed(unittest.TestCase):
             symbols = {l2live.decode("l2_snapshot", m.value)["symbol"] for m in l2live.dump(self.bootstrap, prefix + "l2.snapshots")}
             self.assertEqual(len(symbols), 40)
 
-    # Known fault, to be found: beside other load the record behind the letters is now and then not committed within 60 s.
-    @unittest.skipUnless(os.environ.get("L2FLOW_KNOWN_FAULTS"), "a known fault; L2FLOW_KNOWN_FAULTS=1 runs it")
     def test_what_does_not_fit_into_a_dead_letter_is_cut(self):
-        """Compressed, all of these pass a topic of 1 MiB; librdkafka, as a feed, must be told to try."""
+        """Compressed, all of these pass a topic of 1 MiB; librdkafka, as a feed, must be told to try.
+        Seen to fail, now and then, with the last record's move noted before the step that commits to make room."""
         prefix, mib = "cut.", 1 << 20
         noise = random.Random(1).randbytes(mib - 2000)
         sent = [(b"WHOLE", noise), (b"TEN", b"ab" * (5 * mib)), (b"k" * (3 * mib), b"value"), (b"k" * 2000, b"v" * (mib + 12 - 2000)),
@@ -125,7 +124,7 @@ class Feed(unittest.TestCase):
             producer.produce(prefix + "l2.snapshots", good, b"AFTER", 0)
             self.assertEqual((producer.flush(60), failed), (0, []))
             l2live.wait_committed(self.bootstrap, prefix + GROUP, prefix + "l2.snapshots", PARTITIONS, 60, lambda: self.assertIsNone(
-                fp.process.poll(), fp.tail()))  # the log's end is in cut.*/feature-producer.log
+                fp.process.poll(), fp.tail()))
             deadline = time.monotonic() + 5  # the core's counters come out once a second
             while fp.metric("l2flow_fp_snapshots_total") < 1 and time.monotonic() < deadline:
                 time.sleep(0.1)
