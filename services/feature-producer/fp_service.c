@@ -432,8 +432,8 @@ static enum err_class on_record(struct service *s, const struct bus_event *recor
         s->newest_event_us = event->snapshot->event_time_us;
     s->read++;
     const enum err_class e = step(s, event, record, err);
-    s->moved =
-        true; /* behind the step: one that had to make room has committed the offset before */
+    /* behind the step: one that had to make room has committed the offset before this record */
+    s->moved = true;
     return e;
 }
 

@@ -12,7 +12,8 @@ set -euo pipefail
 # g++ only because librdkafka's configure asks for one
 BUILD_PACKAGES=(gcc g++ make cmake ninja-build pkg-config python3 zlib1g-dev libssl-dev libzstd-dev libavro-dev
     libjansson-dev libcurl4-openssl-dev libmicrohttpd-dev libpq-dev libcmocka-dev ca-certificates)
-TEST_PACKAGES=(clang-19 libclang-rt-19-dev kcat git shellcheck)
+# faketime: clocks that jump; openssl: throw-away certificates
+TEST_PACKAGES=(clang-19 libclang-rt-19-dev faketime kcat git openssl shellcheck)
 
 have_package() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 

@@ -2,7 +2,6 @@
 """Our codec against Java's Avro: golden bytes, random messages and files, decoded field by field and encoded again to the same.
 
 Java checks the frame's fingerprint by its own canonical form and CRC. Needs a JDK (`java File.java`) and .deps/kafka/lib.
-Seen to fail with a byte of a golden file changed, with -0.0 encoded as 0.0, and with a field's doc used for the fingerprint.
 """
 import json
 import pathlib

@@ -1,7 +1,7 @@
 """A recorded market through l2replay, feature-producer and bar-archiver: the tables hold what the topics hold, and the same history
 computed offline from the same snapshots and imported changes nothing.
 
-Seen to fail: with one bar of the offline twin changed, with provenance compared, with a table's column left NULL.
+One bar of the offline twin is changed here, to see that the comparison finds it.
 """
 
 import pathlib

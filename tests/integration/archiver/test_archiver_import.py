@@ -1,7 +1,7 @@
 """bar-archiver --import on a real PostgreSQL, with and without TimescaleDB where that is installed.
 
-Seen to fail: with two columns swapped in the COPY, with DO UPDATE instead of DO NOTHING (the table's trigger, then exit 70), without
-the search for differing rows, with provenance compared, with ORDER BY ba_seq DESC, without the split of a rejected batch.
+Seen to fail: without the search for differing rows, with provenance compared, with ORDER BY ba_seq DESC, without the split of a
+rejected batch.
 """
 
 import copy

@@ -1,8 +1,6 @@
 /*
  * The archiver's pure part: when a batch is full or due, that a burst always fits, how long a retry
- * waits, how many lines are logged. Seen to fail: with `>` for `>=` in ba_batch_is_full, without
- * the reset in ba_batch_clear, with a backoff that doubles without bound, without the minute's
- * reset.
+ * waits, how many lines are logged.
  */
 #include "core/ba_batch.h"
 
