@@ -1,6 +1,7 @@
 /*
  * The archiver's pure part: when a batch is full or due, that a burst always fits, how long a retry
- * waits, how many lines are logged.
+ * waits, how many lines are logged. Seen to fail: with `>` for `>=` in ba_batch_is_full, with bytes
+ * that ba_batch_clear forgets, with a backoff without bound, without the minute's reset.
  */
 #include "core/ba_batch.h"
 
@@ -56,6 +57,10 @@ static void test_full_by_bytes(void **state)
     assert_false(ba_batch_is_full(b));
     add(b, BA_BARS, 40, 0);
     assert_true(ba_batch_is_full(b));
+    ba_batch_clear(b);
+    assert_false(ba_batch_is_full(b));
+    add(b, BA_BARS, 60, 0);
+    assert_false(ba_batch_is_full(b));
     ba_batch_free(b);
 }
 
