@@ -151,7 +151,8 @@ def committed(bootstrap, group, topic, partitions):
 
 
 def ends(bootstrap, topic, partitions):
-    c = confluent_kafka.Consumer(client(bootstrap, **{"group.id": "l2live-ends"}))
+    """Log ends; a consumer of committed records would be told the last stable offsets, before what is still open."""
+    c = confluent_kafka.Consumer(client(bootstrap, **{"group.id": "l2live-ends", "isolation.level": "read_uncommitted"}))
     try:
         return {p: c.get_watermark_offsets(confluent_kafka.TopicPartition(topic, p), timeout=10)[1] for p in range(partitions)}
     finally:
@@ -175,19 +176,22 @@ def wait_committed(bootstrap, group, topic, partitions, seconds, still_alive=lam
 
 
 def dump(bootstrap, topic):
-    """All that is committed, in partition order."""
+    """All that is committed up to the log's end, in partition order. A transaction that a killed member left open hides
+    what comes after it until the broker has aborted it."""
     c = confluent_kafka.Consumer(client(bootstrap, **{"group.id": "l2live-dump", "isolation.level": "read_committed",
                                                       "enable.auto.commit": False, "enable.partition.eof": True}))
     try:
         partitions = list(c.list_topics(topic, timeout=10).topics[topic].partitions)
         c.assign([confluent_kafka.TopicPartition(topic, p, confluent_kafka.OFFSET_BEGINNING) for p in partitions])
+        goal = ends(bootstrap, topic, len(partitions))
         left, found, deadline = set(partitions), [], time.monotonic() + 120
         while left:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{topic}: partitions {left} were not read to their end")
             for m in c.consume(1000, timeout=1):
                 if m.error() and m.error().code() == confluent_kafka.KafkaError._PARTITION_EOF:
-                    left.discard(m.partition())
+                    if m.offset() >= goal[m.partition()]:
+                        left.discard(m.partition())
                 elif m.error():
                     raise RuntimeError(f"{topic}: {m.error()}")
                 else:

@@ -132,13 +132,22 @@ class BusFaults(unittest.TestCase):
 
     # ---- what is checked
 
+    def ends(self, side):
+        """Log ends; a consumer of committed records would be told the last stable offsets."""
+        consumer = Consumer({**QUIET, "bootstrap.servers": self.bootstrap, "group.id": "x",
+                             "isolation.level": "read_uncommitted"})
+        highs = [consumer.get_watermark_offsets(TopicPartition(self.topic + side, p))[1] for p in range(PARTITIONS)]
+        consumer.close()
+        return highs
+
     def read(self, side):
-        """Committed records of a topic: {partition: [value]}."""
+        """Committed records of a topic: {partition: [value]}, to the log's end: what a killed member left open hides all
+        after it until the broker has aborted it."""
+        highs = self.ends(side)
         consumer = Consumer({**QUIET, "bootstrap.servers": self.bootstrap, "group.id": "x", "enable.partition.eof": True,
                              "isolation.level": "read_committed", "enable.auto.commit": False})
         consumer.assign([TopicPartition(self.topic + side, p, 0) for p in range(PARTITIONS)])
         values, ended = {p: [] for p in range(PARTITIONS)}, set()
-        highs = [consumer.get_watermark_offsets(TopicPartition(self.topic + side, p))[1] for p in range(PARTITIONS)]
         deadline = time.monotonic() + 60
         while len(ended) < PARTITIONS:
             self.assertLess(time.monotonic(), deadline, "reading took too long")
