@@ -1,7 +1,8 @@
 """bar-archiver --import on a real PostgreSQL, with and without TimescaleDB where that is installed.
 
 Seen to fail: without the search for differing rows, with provenance compared, with ORDER BY ba_seq DESC, without the split of a
-rejected batch.
+rejected batch; with two columns swapped in COPY's list (imbalances; high and low); with DO UPDATE for ON CONFLICT DO NOTHING (the role
+has no right to it: nothing is stored), and with that right granted and the trigger gone (refused 4 for 5, no exit code 65).
 """
 
 import copy

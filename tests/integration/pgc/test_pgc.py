@@ -9,7 +9,8 @@ Statements: parameters dropped; a ROLLBACK that answers COMMIT taken for one; an
 of int8 turned round; the epoch 1 µs off; a time before the first let through; a full buffer dropped. Migrations: no advisory
 lock; no transaction; hash, gap, newer not looked at; SET for SET LOCAL; a role made by another database at that moment. Rights:
 DELETE for the archiver; TEMPORARY for the reader; SELECT for PUBLIC; no trigger; a column left out, one NOT NULL; plain tables
-where TimescaleDB is.
+where TimescaleDB is; UPDATE for the archiver; the reader a member of the archiver; and by the list of rights alone: TRUNCATE for the
+reader, DELETE of migrations or TRIGGER for the archiver, WITH GRANT OPTION.
 """
 
 import json
@@ -462,6 +463,31 @@ class Rights(Case):
         self.denied(stranger, "SELECT * FROM l2flow.l2_snapshots")
         self.denied(stranger, "SELECT * FROM l2flow.schema_migrations")
         self.refused(stranger("version"), "reject", "42501")
+
+    def test_every_right_is_named(self):
+        """What the catalogue holds is this list, so that a grant too many is seen, whatever it allows."""
+        def rights(acl, name, source, where):
+            return self.psql(f"SELECT {name}, a.grantee::regrole, string_agg(a.privilege_type || CASE WHEN is_grantable THEN '*' ELSE '' END,"
+                             f" ' ' ORDER BY a.privilege_type) FROM {source}, aclexplode({acl}) a WHERE a.grantee NOT IN"
+                             f" ('l2flow_owner'::regrole, current_user::regrole) AND {where} GROUP BY 1, a.grantee"
+                             f" ORDER BY 1, a.grantee::regrole::text").splitlines()
+        of_ours = "relnamespace = 'l2flow'::regnamespace"
+        self.assertEqual(rights("relacl", "relname", "pg_class", of_ours), [
+            "l2_snapshots|l2flow_archiver|INSERT SELECT", "l2_snapshots|l2flow_reader|SELECT",
+            "ohlcv|l2flow_archiver|INSERT SELECT", "ohlcv|l2flow_reader|SELECT",
+            "schema_migrations|l2flow_archiver|SELECT", "schema_migrations|l2flow_reader|SELECT"])
+        self.assertEqual(rights("attacl", "attname", "pg_attribute JOIN pg_class c ON c.oid = attrelid", of_ours), [])
+        self.assertEqual(rights("nspacl", "nspname", "pg_namespace", "nspname = 'l2flow'"),
+                         ["l2flow|l2flow_archiver|USAGE", "l2flow|l2flow_reader|USAGE"])
+        self.assertEqual(rights("coalesce(proacl, acldefault('f', proowner))", "proname", "pg_proc",
+                                "pronamespace = 'l2flow'::regnamespace"), [])
+        self.assertEqual(rights("datacl", "'database'", "pg_database", "datname = current_database()"),
+                         ["database|l2flow_archiver|CONNECT TEMPORARY", "database|l2flow_reader|CONNECT"])
+        self.assertEqual(rights("defaclacl", "'later'", "pg_default_acl", "true"), [])
+        self.assertEqual(self.psql("SELECT rolname FROM pg_roles WHERE rolname LIKE 'l2flow\\_%' AND (rolsuper OR rolcreaterole OR rolcreatedb"
+                                   " OR rolcanlogin OR rolreplication OR rolbypassrls)"), "")
+        self.assertEqual(self.psql("SELECT member::regrole, roleid::regrole FROM pg_auth_members WHERE member::regrole::text LIKE"
+                                   " 'l2flow\\_%'"), "")
 
     def test_nobody_changes_a_value(self):
         self.psql(INSERT_BAR + ";" + INSERT_CANDLE)
