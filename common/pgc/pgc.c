@@ -118,13 +118,14 @@ enum err_class pgc_results(struct pgc *pgc, const char *what, int64_t deadline_u
 
     for (unsigned i = 0; class == ERR_OK; i++) {
         PGresult *result = NULL;
-        if (i == RESULTS_MAX) {
-            class = pgc_lost(pgc, "more results than are read of one text", err);
-            break;
-        }
         class = next_result(pgc, deadline_us, &result, err);
         if (class != ERR_OK || result == NULL)
             break;
+        if (i == RESULTS_MAX) {
+            PQclear(result);
+            class = pgc_lost(pgc, "more results than are read of one text", err);
+            break;
+        }
         if (kept != NULL && is_failure(kept)) { /* the first failure is the cause */
             PQclear(result);
             continue;

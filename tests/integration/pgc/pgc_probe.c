@@ -52,6 +52,23 @@ static enum err_class query(struct probe *p, const char *sql, struct err *err)
     return class;
 }
 
+/* "N": so many statements in one text. */
+static enum err_class statements(struct probe *p, const char *line, struct err *err)
+{
+    static const char one[] = "SELECT 1;";
+    const size_t n = strtoul(line, NULL, 10);
+    char *const sql = malloc(n * (sizeof one - 1) + 1);
+
+    if (sql == NULL)
+        return err_set(err, ERR_FATAL, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        memcpy(sql + i * (sizeof one - 1), one, sizeof one);
+    const enum err_class class = query(p, sql, err);
+
+    free(sql);
+    return class;
+}
+
 /* "A B SQL": the query's two parameters; "NULL" is null. */
 static enum err_class with_params(struct probe *p, char *line, struct err *err)
 {
@@ -191,6 +208,8 @@ static enum err_class run(struct probe *p, const char *verb, char *rest, struct 
         return err_set(err, ERR_FATAL, "not open");
     if (strcmp(verb, "query") == 0)
         return query(p, rest, err);
+    if (strcmp(verb, "statements") == 0)
+        return statements(p, rest, err);
     if (strcmp(verb, "params") == 0)
         return with_params(p, rest, err);
     if (strcmp(verb, "begin") == 0)

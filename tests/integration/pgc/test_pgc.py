@@ -10,7 +10,8 @@ of int8 turned round; the epoch 1 µs off; a time before the first let through; 
 lock; no transaction; hash, gap, newer not looked at; SET for SET LOCAL; a role made by another database at that moment. Rights:
 DELETE for the archiver; TEMPORARY for the reader; SELECT for PUBLIC; no trigger; a column left out, one NOT NULL; plain tables
 where TimescaleDB is; UPDATE for the archiver; the reader a member of the archiver; and by the list of rights alone: TRUNCATE for the
-reader, DELETE of migrations or TRIGGER for the archiver, WITH GRANT OPTION.
+reader, DELETE of migrations or TRIGGER for the archiver, WITH GRANT OPTION; of a text one statement fewer
+than its bound.
 """
 
 import json
@@ -127,6 +128,14 @@ class Values(Case):
                                   " current_setting('application_name'),"
                                   " current_setting('idle_in_transaction_session_timeout'), NULL, ''"),
                          "UTC|UTF8|1500ms|l2flow, public|pgc_probe|3s|NULL|;")
+
+    def test_as_many_statements_as_are_read_of_one_text(self):
+        probe = self.probe(statement_ms=10000)
+        for n in (4095, 4096):
+            self.assertEqual(probe.ok(f"statements {n}"), "1;")
+        self.assertIn("more results than are read", self.refused(probe("statements 4097"), "retry", broken=True))
+        probe.ok("open")
+        self.assertEqual(probe.ok("query SELECT 1"), "1;")
 
     def test_every_type_of_copy(self):
         self.psql("CREATE TABLE t (i4 int, i8 bigint, f8 double precision, b boolean, t text, y bytea, at timestamptz)")
