@@ -50,9 +50,10 @@ struct connect_kafka {
  * From the rows above. bootstrap: goes before kafka.bootstrap.servers (a command line's); NULL:
  * none; default_bootstrap: when neither is set; NULL: then ERR_REJECT, with the remedy.
  * In production (`L2_PROFILE=production`, where the program has that row) a plaintext
- * security.protocol to anything but loopback, enable.ssl.certificate.verification=false and
- * ssl.endpoint.identification.algorithm=none are ERR_REJECT. The whole is checked by librdkafka
- * (bus_settings_check), so that --check-config refuses what a start would.
+ * security.protocol to anything but loopback, any value that might switch
+ * enable.ssl.certificate.verification or ssl.endpoint.identification.algorithm off are ERR_REJECT.
+ * The whole is checked by librdkafka (bus_settings_check), so that --check-config refuses what a
+ * start would.
  */
 enum err_class connect_kafka_load(const struct config *config, const char *bootstrap,
                                   const char *default_bootstrap, struct connect_kafka *ret_kafka,

@@ -38,7 +38,7 @@ static bool is_loopback(const char *address)
     return (starts_with(address, "localhost") && strchr(":,", address[9]) != NULL) ||
            (starts_with(address, "127.") &&
             strspn(address, "0123456789.") == strcspn(address, ":,")) ||
-           starts_with(address, "[::1]");
+           (starts_with(address, "[::1]") && strchr(":,", address[5]) != NULL);
 }
 
 static bool are_loopback(const char *servers)
@@ -54,6 +54,13 @@ static bool are_loopback(const char *servers)
     }
 }
 
+/* As librdkafka reads it; unset is its default. Whatever else there may be switches it off. */
+static bool is_on(const char *flag)
+{
+    return flag[0] == '\0' || strcasecmp(flag, "true") == 0 || strcasecmp(flag, "t") == 0 ||
+           strcmp(flag, "1") == 0;
+}
+
 /* What every reader on the way, or anyone in the middle, could exploit. */
 static enum err_class check_production(const struct connect_kafka *kafka, struct err *err)
 {
@@ -61,21 +68,23 @@ static enum err_class check_production(const struct connect_kafka *kafka, struct
     const bool is_encrypted =
         strcasecmp(protocol, "ssl") == 0 || strcasecmp(protocol, "sasl_ssl") == 0;
     const char *const verify = value_of(kafka, "enable.ssl.certificate.verification");
+    const char *const names = value_of(kafka, "ssl.endpoint.identification.algorithm");
 
     if (!is_encrypted && !are_loopback(value_of(kafka, BOOTSTRAP)))
         return err_set(err, ERR_REJECT,
                        "kafka.security.protocol = %s: refused with L2_PROFILE = production for a "
                        "broker that is not on this machine: use ssl or sasl_ssl",
                        protocol[0] == '\0' ? "plaintext (the default)" : protocol);
-    if (strcasecmp(verify, "false") == 0 || strcmp(verify, "0") == 0)
+    if (!is_on(verify))
         return err_set(err, ERR_REJECT,
                        "kafka.enable.ssl.certificate.verification = %s: refused with L2_PROFILE = "
                        "production: give the CA's certificate in kafka.ssl.ca.location",
                        verify);
-    if (strcasecmp(value_of(kafka, "ssl.endpoint.identification.algorithm"), "none") == 0)
+    if (names[0] != '\0' && strcasecmp(names, "https") != 0)
         return err_set(err, ERR_REJECT,
-                       "kafka.ssl.endpoint.identification.algorithm = none: refused with "
-                       "L2_PROFILE = production: a certificate must name its broker");
+                       "kafka.ssl.endpoint.identification.algorithm = %s: refused with "
+                       "L2_PROFILE = production: a certificate must name its broker",
+                       names);
     return ERR_OK;
 }
 
