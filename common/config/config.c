@@ -53,8 +53,10 @@ static enum err_class set_value(struct config *config, unsigned i, const char *t
 {
     struct value *value = &config->values[i];
     uint64_t number = 0;
-    const enum err_class e = config_check_value(&config->rows[i], text, origin, &number, err);
+    enum err_class e = config_check_login(config->rows[i].name, text, origin, err);
 
+    if (e == ERR_OK)
+        e = config_check_value(&config->rows[i], text, origin, &number, err);
     if (e != ERR_OK)
         return e;
     char *copy = strdup(text);
@@ -111,6 +113,8 @@ static enum err_class set_pair(struct config *config, const char *key, const cha
 
     if (config_is_secret_key(key))
         return refuse_secret(config, key, origin, err);
+    if (config_check_login(key, text, origin, err) != ERR_OK)
+        return err->class;
     if (pair == NULL && config->n_pairs == CONFIG_PAIRS_MAX)
         return err_set(err, ERR_REJECT, "%s: %s: more than %d passed-through keys: leave some out",
                        config_where(origin, where, sizeof where),
@@ -386,8 +390,8 @@ const char *config_string(const struct config *config, const char *name)
 {
     const int i = find_row(config, name);
 
-    assert(i >= 0 &&
-           (config->rows[i].type == CONFIG_STRING || config->rows[i].type == CONFIG_ENUM));
+    assert(i >= 0 && (config->rows[i].type == CONFIG_STRING || config->rows[i].type == CONFIG_URL ||
+                      config->rows[i].type == CONFIG_ENUM));
     return config->values[i].text;
 }
 

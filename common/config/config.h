@@ -19,6 +19,7 @@ enum config_type {
     CONFIG_UINT,   /* decimal, within [min, max] */
     CONFIG_BOOL,   /* 0 or 1 */
     CONFIG_STRING, /* min, max bound its length; "" when unset and default is "" */
+    CONFIG_URL, /* as STRING: "http://…" or "https://…", no login in it, no slash at its end */
     CONFIG_ENUM,   /* `max` holds the choices, separated by '|' */
     CONFIG_SECRET, /* a file's path; the file is read at load, its first line is the value; never
                       printed */
@@ -54,7 +55,8 @@ struct config; /* owned by the caller: config_free */
  * file:line or variable, key, value, bound and remedy. A secret's file must be a regular file with
  * a first line of 1 to 4,096 bytes that neither group nor others can write to (readable is allowed:
  * that is how Kubernetes mounts secrets). A family refuses keys that hold a secret themselves
- * (password, secret, key.pem): those need a CONFIG_SECRET row; their value is never shown.
+ * (password, secret, key.pem): those need a CONFIG_SECRET row; their value is never shown. Neither
+ * is any value that holds a login ("user:password@host", "password=…"): it is refused.
  */
 enum err_class config_load(const struct config_row *rows, const char *file,
                            struct config **ret_config, struct err *err) MUST_CHECK;
@@ -66,7 +68,7 @@ bool config_has(const struct config *config, const char *name);
  * as the config. */
 uint64_t config_uint(const struct config *config, const char *name);
 bool config_bool(const struct config *config, const char *name);
-const char *config_string(const struct config *config, const char *name); /* STRING, ENUM */
+const char *config_string(const struct config *config, const char *name); /* STRING, URL, ENUM */
 const char *config_secret(const struct config *config,
                           const char *name); /* the secret itself, "" when unset */
 /* The i-th pair of a CONFIG_PREFIX family, key without the prefix; false past the end. */
@@ -74,7 +76,9 @@ bool config_pair(const struct config *config, const char *prefix, unsigned i, co
                  const char **ret_value);
 
 /* key = value lines that config_load reads back, with a comment on what does not come from a
- * default; secrets show their file, never their content. */
+ * default; secrets show their file, never their content. Of a family's keys that may hold a secret
+ * within other things (sasl.oauthbearer.config, sasl.kerberos.kinit.cmd) there is a comment alone.
+ */
 void config_print(const struct config *config, FILE *out);
 /* The table for --help (at most 78 columns), and as Markdown for docs/reference. */
 void config_help(const struct config_row *rows, FILE *out);

@@ -61,6 +61,11 @@ enum err_class config_read_secret(const struct config_row *row, const char *path
                                   char **ret_secret, struct err *err) MUST_CHECK;
 /* True when a key of a family holds the secret itself, in any spelling. */
 bool config_is_secret_key(const char *key);
+/* True when its value may hold one among other things: taken, never shown. */
+bool config_may_hide_secret(const char *key);
+/* ERR_REJECT, without the value: it holds a login. */
+enum err_class config_check_login(const char *key, const char *text, const struct origin *origin,
+                                  struct err *err) MUST_CHECK;
 
 /* config_text.c: pieces of errors and tables. Each returns `buf`. */
 /* One line of `text`: control characters as '?', its end cut off with "...". */

@@ -105,6 +105,10 @@ const char *config_bounds(const struct config_row *row, char *buf, size_t size)
     case CONFIG_STRING:
         say_range(row, " characters", buf, size);
         break;
+    case CONFIG_URL:
+        (void)snprintf(buf, size,
+                       "an http:// or https:// address, no login in it, no / at its end");
+        break;
     case CONFIG_ENUM:
         list_choices(row->max, buf, size);
         break;
@@ -199,7 +203,11 @@ void config_print(const struct config *config, FILE *out)
     for (unsigned i = 0; i < config->n_pairs; i++) {
         const struct pair *pair = &config->pairs[i];
 
-        fprintf(out, "# from %s\n%s = %s\n", pair->where, pair->key, pair->value);
+        if (config_may_hide_secret(pair->key))
+            fprintf(out, "# from %s: %s is set; it may hold a secret and is not shown\n",
+                    pair->where, pair->key);
+        else
+            fprintf(out, "# from %s\n%s = %s\n", pair->where, pair->key, pair->value);
     }
 }
 

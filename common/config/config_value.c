@@ -55,6 +55,12 @@ static bool is_choice(const char *choices, const char *text)
     return false;
 }
 
+static bool is_url(const char *text)
+{
+    return (strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
+           strchr(text, '@') == NULL && text[strlen(text) - 1] != '/';
+}
+
 static bool is_within(const struct config_row *row, const char *text, uint64_t *ret_number)
 {
     const uint64_t length = strlen(text);
@@ -69,6 +75,8 @@ static bool is_within(const struct config_row *row, const char *text, uint64_t *
         if (length == 0 && row->def[0] == '\0')
             return true; /* unset */
         return length >= bound(row->min, 0) && length <= bound(row->max, CONFIG_VALUE_BYTES_MAX);
+    case CONFIG_URL:
+        return length == 0 || (is_url(text) && length <= bound(row->max, CONFIG_VALUE_BYTES_MAX));
     case CONFIG_ENUM:
         return is_choice(row->max, text);
     case CONFIG_SECRET:
@@ -101,11 +109,14 @@ enum err_class config_check_value(const struct config_row *row, const char *text
                        config_where(origin, where, sizeof where), row->name);
     if (is_within(row, text, ret_number))
         return ERR_OK;
-    const bool comment = strchr(text, '#') != NULL && row->type != CONFIG_STRING;
+    const bool comment =
+        strchr(text, '#') != NULL && row->type != CONFIG_STRING && row->type != CONFIG_URL;
 
     return err_set(err, ERR_REJECT, "%s: %s = '%s': out of bounds: give %s%s",
                    config_where(origin, where, sizeof where), row->name,
-                   config_show(text, shown, sizeof shown),
+                   row->type == CONFIG_URL && strchr(text, '@') != NULL
+                       ? "(not shown)"
+                       : config_show(text, shown, sizeof shown),
                    config_bounds(row, bounds, sizeof bounds),
                    comment ? " (a comment has its own line)" : "");
 }
@@ -116,12 +127,60 @@ bool config_is_secret_key(const char *key)
            strcasestr(key, "secret") != NULL || strcasestr(key, "key.pem") != NULL;
 }
 
-/* A path without any '/' may well be the secret itself, typed where its file belongs: not shown. */
+bool config_may_hide_secret(const char *key)
+{
+    static const char *const words[] = {"oauthbearer.config", "oauthbearer.extensions", "kinit.cmd",
+                                        "jaas"};
+
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        if (strcasestr(key, words[i]) != NULL)
+            return true;
+    return false;
+}
+
+/* "password=…", with or without blanks before the sign */
+static bool gives_password(const char *text)
+{
+    static const char word[] = "password";
+
+    while ((text = strcasestr(text, word)) != NULL) {
+        text += sizeof word - 1;
+        if (text[strspn(text, " ")] == '=')
+            return true;
+    }
+    return false;
+}
+
+/* "user:password@host", whatever stands around it */
+static bool names_user(const char *text)
+{
+    const char *const colon = strchr(text, ':');
+
+    return colon != NULL && strchr(colon, '@') != NULL;
+}
+
+enum err_class config_check_login(const char *key, const char *text, const struct origin *origin,
+                                  struct err *err)
+{
+    char where[CONFIG_WHERE_BYTES], shown[CONFIG_SHOWN_BYTES];
+    const bool is_ciphers = strcasestr(key, "cipher") != NULL; /* DEFAULT:!aNULL@SECLEVEL=2 */
+
+    if (!gives_password(text) && (is_ciphers || !names_user(text)))
+        return ERR_OK;
+    return err_set(err, ERR_REJECT,
+                   "%s: %s: holds a login (value not shown): a user and a password's file have "
+                   "keys of their own",
+                   config_where(origin, where, sizeof where),
+                   config_show(key, shown, sizeof shown));
+}
+
+/* What does not look like a path may well be the secret itself, typed where its file belongs: a
+ * password of base64 holds a '/', too. */
 static const char *show_path(const char *path, char *buf, size_t size)
 {
-    if (strchr(path, '/') != NULL)
+    if (path[0] == '/' || path[0] == '.')
         return config_show(path, buf, size);
-    (void)snprintf(buf, size, "(%zu characters without a '/', not shown)", strlen(path));
+    (void)snprintf(buf, size, "(%zu characters without '/' or '.' first, not shown)", strlen(path));
     return buf;
 }
 

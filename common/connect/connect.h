@@ -106,7 +106,7 @@ enum err_class connect_pg_load(const struct config *config, const char *applicat
 
 #define CONNECT_REGISTRY_ROWS                                                                      \
     {"schema_registry_url",                                                                        \
-     CONFIG_STRING,                                                                                \
+     CONFIG_URL,                                                                                   \
      "",                                                                                           \
      "",                                                                                           \
      "1000",                                                                                       \

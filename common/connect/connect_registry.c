@@ -33,11 +33,7 @@ enum err_class connect_registry_load(const struct config *config,
         .key_file = config_string(config, "schema_registry_key_file"),
         .deadline_ms = LOOKUP_MS,
     };
-    const size_t n = strlen(http.base_url);
 
-    if (n > 0 && http.base_url[n - 1] == '/')
-        return err_set(err, ERR_REJECT, "schema_registry_url: %.100s: leave out the last slash",
-                       http.base_url);
     if (http.user[0] == '\0' && http.password[0] != '\0')
         return err_set(err, ERR_REJECT,
                        "schema_registry_user: not set: the password is sent with it");

@@ -62,14 +62,15 @@ static enum err_class check_file(const char *what, const char *path, struct err 
 
 static enum err_class check_options(const struct http_client_options *o, struct err *err)
 {
+    if (given(o->base_url) && strchr(o->base_url, '@') != NULL)
+        return err_set(err, ERR_REJECT,
+                       "the server's address names a user (not shown): give that apart");
     if (!given(o->base_url) ||
         (strncmp(o->base_url, "http://", 7) != 0 && strncmp(o->base_url, "https://", 8) != 0))
         return err_set(err, ERR_REJECT, "%s: no address: it starts with http:// or https://",
                        given(o->base_url) ? o->base_url : "(empty)");
-    if (strlen(o->base_url) > HTTP_CLIENT_URL_BYTES_MAX / 2 || strchr(o->base_url, '@') != NULL)
-        return err_set(err, ERR_REJECT,
-                       "%.60s…: no address: it is too long, or names a user: give that apart",
-                       o->base_url);
+    if (strlen(o->base_url) > HTTP_CLIENT_URL_BYTES_MAX / 2)
+        return err_set(err, ERR_REJECT, "%.60s…: no address: it is too long", o->base_url);
     if (check_file("CA file", o->ca_file, err) != ERR_OK ||
         check_file("client certificate", o->cert_file, err) != ERR_OK ||
         check_file("client key", o->key_file, err) != ERR_OK)

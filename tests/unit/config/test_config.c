@@ -20,6 +20,7 @@ static const struct config_row rows[] = {
     {"heartbeat", CONFIG_BOOL, "1", "", "", "whether to beat"},
     {"exchange", CONFIG_STRING, "binance", "1", "32", "one exchange"},
     {"note", CONFIG_STRING, "", "2", "8", "unset or 2 to 8"},
+    {"server", CONFIG_URL, "", "", "40", "a server's address"},
     {"partitioner", CONFIG_ENUM, "murmur2", "", "murmur2|crc32|none", "the feed's"},
     {"kafka_sasl_password_file", CONFIG_SECRET, "", "", "", "holds the password"},
     {"kafka.", CONFIG_PREFIX, "", "", "", "passed to the client"},
@@ -266,12 +267,23 @@ static void config_refuses_bad_secret_files(void **state)
 }
 
 /* A password typed where its file or nothing belongs must not reach a log. Seen to fail with the
- * value shown. */
+ * value shown, with every path shown that holds a '/', and without config_check_login. */
 static void config_never_shows_a_secret(void **state)
 {
     (void)state;
     static const char *const texts[] = {
         "kafka_sasl_password_file = hunter2\n",
+        "kafka_sasl_password_file = aG/hunter2\n",
+        "kafka_sasl_password_file = a:hunter2@b\n",
+        "server = https://u:hunter2@reg:8081\n",
+        "server = https://u:hun/hunter2@reg:8081/path\n",
+        "server = https://hunter2@reg\n",
+        "server = u:hunter2@reg:8081\n",
+        "exchange = postgresql://u:hunter2@db/x\n",
+        "exchange = host=db Password = hunter2\n",
+        "partitioner = u:hunter2@reg\n",
+        "kafka.bootstrap.servers = SASL_SSL://u:hunter2@a:1\n",
+        "kafka.sasl.jaas.config = Login required password=\"hunter2\";\n",
         "kafka.sasl.password = hunter2\n",
         "kafka.ssl.key.password = hunter2\n",
         "kafka.SASL.Password = hunter2\n",
@@ -356,6 +368,40 @@ static char *printed(const struct config *config)
     config_print(config, out);
     assert_int_equal(fclose(out), 0);
     return text;
+}
+
+/* Seen to fail with a server's slash, its scheme and its length not looked at. */
+static void config_takes_addresses(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"server = http://a\n", "server = https://a.b:8081/api\n",
+                                       "server =\n", "kafka.ssl.cipher.suites = A:!B@SECLEVEL=2\n"};
+
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        config_free(loaded(good[i]));
+    refused("server = nonsense\n", "conf:1: server = 'nonsense'", "https:// address", NULL);
+    refused("server = ftp://a\n", "https:// address", NULL);
+    refused("server = http://a/\n", "no / at its end", NULL);
+    refused("server = https://\n", "no / at its end", NULL);
+    refused("server = http://0123456789012345678901234567890123456789\n", "server", NULL);
+}
+
+/* Whose value holds more than a secret is taken, and not shown. Seen to fail with
+ * config_may_hide_secret false. */
+static void config_print_hides_what_may_hold_a_secret(void **state)
+{
+    (void)state;
+    struct config *config = loaded("kafka.sasl.oauthbearer.config = principal=me extension_k=hush\n"
+                                   "kafka.sasl.kerberos.kinit.cmd = login me hush\n");
+    char *text = printed(config);
+
+    assert_pair(config, 1, "sasl.kerberos.kinit.cmd", "login me hush");
+    assert_null(strstr(text, "hush"));
+    assert_non_null(strstr(text, "conf:1: kafka.sasl.oauthbearer.config is set"));
+    assert_non_null(strstr(text, "conf:2: kafka.sasl.kerberos.kinit.cmd is set"));
+    config_free(loaded(text));
+    config_free(config);
+    free(text);
 }
 
 /* print → load → print says the same, and no secret. Seen to fail with families left out of the
@@ -456,6 +502,8 @@ int main(void)
         TEST(config_never_shows_a_secret),
         TEST(config_keeps_a_family_in_order),
         TEST(config_bounds_its_families),
+        TEST(config_takes_addresses),
+        TEST(config_print_hides_what_may_hold_a_secret),
         TEST(config_print_reads_back),
         TEST(config_tables_say_all),
         TEST(config_help_wraps_at_78),
