@@ -97,7 +97,7 @@ void connect_kafka_add(struct connect_kafka *kafka, const char *key, const char 
  * caller. ERR_REJECT, with the remedy: a port that is none, a file that cannot be read, a
  * certificate without its key, and in production (`L2_PROFILE=production`, where the program has
  * that row) a pg_sslmode below verify-full, unless pg_host is a socket's folder. Connects to
- * nothing.
+ * nothing. Calls pgc_forget_environment: to be called before there are threads.
  */
 enum err_class connect_pg_load(const struct config *config, const char *application_name,
                                struct pgc_options *ret_options, struct err *err) MUST_CHECK;

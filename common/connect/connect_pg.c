@@ -51,9 +51,10 @@ enum err_class connect_pg_load(const struct config *config, const char *applicat
     const bool is_production = config_has(config, "L2_PROFILE") &&
                                strcmp(config_string(config, "L2_PROFILE"), "production") == 0;
 
+    pgc_forget_environment();
     if (!is_port(port))
         return err_set(err, ERR_REJECT, "pg_port = %s: not 1 to %d", port, PORT_MAX);
-    /* An empty host may be a socket by libpq's default, or PGHOST's: production names it. */
+    /* An empty host may be a socket by libpq's default, or this machine: production names it. */
     if (is_production && strcmp(sslmode, "verify-full") != 0 && !is_socket(host))
         return err_set(err, ERR_REJECT,
                        "pg_sslmode = %s: refused with L2_PROFILE = production: use verify-full and "

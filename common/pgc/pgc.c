@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CONNECT_TIMEOUT_DEFAULT_S 10
 #define STATEMENT_TIMEOUT_DEFAULT_MS 30000
@@ -189,6 +190,20 @@ static void drop_notice(void *arg, const PGresult *result)
 {
     (void)arg;
     (void)result; /* a library writes nothing */
+}
+
+void pgc_forget_environment(void)
+{
+    for (char **entry = environ; entry != NULL && *entry != NULL;) {
+        char *const name = strndup(*entry, strcspn(*entry, "="));
+
+        assert(name != NULL);
+        if (strncmp(name, "PG", 2) == 0 && unsetenv(name) == 0)
+            entry = environ; /* it has moved up */
+        else
+            entry++;
+        free(name);
+    }
 }
 
 static PGconn *start(const struct pgc_options *o)

@@ -30,6 +30,13 @@ struct pgc_options {
 };
 
 /*
+ * Takes every PG… variable out of the process's environment, so that the options alone say where a
+ * connection goes and how: libpq would read PGHOSTADDR before a socket's folder, a whole service
+ * from PGSERVICE. To be called before there are threads.
+ */
+void pgc_forget_environment(void);
+
+/*
  * Classes: RETRY: out of reach (a certificate that does not fit, too: it is mended at the server),
  * shutting down, serialisation, deadlock, time-out, out of disk or connections (08, 40, 53, 57, 58,
  * 55P03, 25006: a standby, 25P03: an idle transaction): try again, on a new connection when

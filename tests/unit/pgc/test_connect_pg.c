@@ -1,5 +1,6 @@
 /* connect_pg_load: what a configuration becomes, and what it refuses before anything connects. Seen
- * to fail: with production's rule left out; with is_port taking 0; with the key not asked for. */
+ * to fail: with production's rule left out; with is_port taking 0; with the key not asked for; with
+ * libpq's environment left in place, and with PGHOSTADDR alone taken out of it. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -8,9 +9,11 @@
 
 #include "connect/connect.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define PRODUCTION "L2_PROFILE = production\n"
@@ -136,6 +139,52 @@ static void test_production_verifies_the_server(void **state)
     refuses(service_rows, PRODUCTION "pg_sslmode = none\n", "pg_sslmode");
 }
 
+/* A socket that listens on this machine; nobody shall come. */
+static int listener(char *port, size_t size)
+{
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, n), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &n), 0);
+    (void)snprintf(port, size, "%u", (unsigned)ntohs(at.sin_port));
+    return fd;
+}
+
+/* What production lets through as a socket stays one, whatever the environment says. */
+static void test_the_environment_says_nothing(void **state)
+{
+    static const char *const names[] = {"PGHOST",     "PGHOSTADDR",   "PGSERVICE",
+                                        "PGOPTIONS",  "PGSSLMODE",    "PGSERVICEFILE",
+                                        "PGPASSFILE", "PGREQUIRESSL", "PGSYSCONFDIR",
+                                        "PGPASSWORD", "PGTZ",         "PGCHANNELBINDING"};
+    char port[8], text[256];
+    const int fd = listener(port, sizeof port);
+    struct config *config;
+    struct pgc_options o;
+    struct pgc *pgc = NULL;
+    struct err err = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        assert_int_equal(setenv(names[i], "127.0.0.1", 1), 0);
+    (void)snprintf(text, sizeof text,
+                   PRODUCTION "pg_host = %s\npg_port = %s\npg_sslmode = disable\n", folder, port);
+    assert_int_equal(load(service_rows, text, &config, &o, &err), ERR_OK);
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i]) != NULL)
+            fail_msg("%s is left", names[i]);
+    assert_non_null(getenv("PATH"));
+    o.connect_timeout_s = 1;
+    assert_int_not_equal(pgc_open(&o, &pgc, &err), ERR_OK);
+    assert_non_null(strstr(err.text, folder));
+    assert_int_equal(accept(fd, NULL, NULL), -1);
+    (void)close(fd);
+    config_free(config);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -162,6 +211,7 @@ int main(void)
         cmocka_unit_test(test_ports),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_production_verifies_the_server),
+        cmocka_unit_test(test_the_environment_says_nothing),
     };
 
     return cmocka_run_group_tests(tests, setup, teardown);
