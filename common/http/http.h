@@ -9,10 +9,13 @@
 
 struct http_server;
 
-#define HTTP_CONNECTIONS_MAX 16
+#define HTTP_CONNECTIONS_MAX 128
+#define HTTP_CONNECTIONS_KEPT 96 /* past these, the oldest that has not asked yet is cut */
+#define HTTP_ANSWERS_MAX 16      /* past these, the oldest that is still read is cut */
 #define HTTP_REQUEST_BYTES_MAX 8192 /* request line and headers */
 #define HTTP_BODY_BYTES_MAX 4194304
-#define HTTP_CONNECTION_S_MAX 10 /* from accept to close, however busy the client looks */
+#define HTTP_REQUEST_S_MAX 2 /* from accept to the headers' end, however busy the client looks */
+#define HTTP_CONNECTION_S_MAX 10 /* from accept to close */
 
 /*
  * A GET route: writes its body to `out` and returns the status (200 to 599). Runs on the server's
@@ -30,8 +33,9 @@ enum err_class http_address_check(const char *address, struct err *err) MUST_CHE
 
 /*
  * Listens on `address` ("127.0.0.1:9101", "[::1]:0"; port 0 picks one). `routes` ends with path
- * NULL and is borrowed. One thread, no blocking: a slow client delays nobody. Bounded as above; one
- * request a connection; a longer body than HTTP_BODY_BYTES_MAX becomes a 500; other paths 404,
+ * NULL and is borrowed. One thread, no blocking: a slow client delays nobody, nor do a thousand:
+ * there is always room for a new connection, and who takes it longest loses it. Bounded as above;
+ * one request a connection; a longer body than HTTP_BODY_BYTES_MAX becomes a 500; other paths 404,
  * other methods than GET and HEAD 405.
  * ERR_REJECT: the address cannot be used; ERR_RETRY: it is in use; ERR_FATAL: out of resources.
  */

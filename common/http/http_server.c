@@ -14,17 +14,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define ADDRESS_BYTES_MAX 64
-#define BACKLOG 64
-#define WAKE_MS_MAX 1000 /* how late an overdue connection may be seen */
+#define BACKLOG 512
+#define WAKE_MS_MAX 1000 /* with nobody connected */
+#define LOOK_MS_MAX 200  /* how late an overdue connection may be seen */
 #define ERRNO_BYTES 64
 
 struct slot {
     int fd;
     int64_t opened_us; /* monotonic; 0: free */
+    bool has_asked;    /* its headers are there */
+    bool is_cut;       /* MHD closes it in its next turn */
 };
 
 struct http_server {
@@ -212,6 +216,16 @@ static enum MHD_Result answer_route(struct MHD_Connection *connection,
     return answer(connection, status, route->content_type, body, n);
 }
 
+static void note_asked(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct slot *slot = info != NULL ? info->socket_context : NULL;
+
+    if (slot != NULL)
+        slot->has_asked = true;
+}
+
 /* MHD calls it once when the headers are there, for a body's pieces, and once when all is read. */
 static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *path,
                               const char *method, const char *version, const char *upload,
@@ -222,6 +236,7 @@ static enum MHD_Result handle(void *user, struct MHD_Connection *connection, con
 
     (void)version;
     (void)upload;
+    note_asked(connection);
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0)
         return answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     if (*request == NULL) {
@@ -254,7 +269,7 @@ static void note_connection(void *user, struct MHD_Connection *connection, void 
     }
     for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX && info != NULL; i++) {
         if (server->slots[i].opened_us == 0) {
-            server->slots[i] = (struct slot){info->connect_fd, clk_mono_us()};
+            server->slots[i] = (struct slot){.fd = info->connect_fd, .opened_us = clk_mono_us()};
             *context = &server->slots[i];
             return;
         }
@@ -262,29 +277,83 @@ static void note_connection(void *user, struct MHD_Connection *connection, void 
     *context = NULL; /* MHD's own limit makes this unreachable; its idle time-out is left then */
 }
 
-/*
- * MHD's time-out starts anew with each byte, so that sixteen clients who send a byte now and then
- * would keep everybody else out. A shut-down socket is closed by MHD in its next turn.
- */
-static void cut_overdue(struct http_server *server)
+/* A shut-down socket is closed by MHD in its next turn. */
+static void cut(struct slot *slot)
 {
-    const int64_t now_us = clk_mono_us();
+    slot->is_cut = true;
+    (void)shutdown(slot->fd, SHUT_RDWR);
+}
 
-    for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX; i++) {
-        const struct slot *slot = &server->slots[i];
+/* With nothing left to read. MHD, which hears of each event once, misses the end of a stream that
+ * came with the last of its bytes. */
+static bool has_hung_up(const struct slot *slot)
+{
+    struct pollfd p = {slot->fd, POLLRDHUP, 0};
+    int unread = 0;
 
-        if (slot->opened_us != 0 && now_us - slot->opened_us > HTTP_CONNECTION_S_MAX * CLK_US_PER_S)
-            (void)shutdown(slot->fd, SHUT_RDWR);
+    return poll(&p, 1, 0) == 1 && ioctl(slot->fd, FIONREAD, &unread) == 0 && unread == 0;
+}
+
+/* Who has asked may have shut its half of the connection, and still read. */
+static bool is_overdue(const struct slot *slot, int64_t now_us)
+{
+    const int64_t age_us = now_us - slot->opened_us;
+
+    return age_us > HTTP_CONNECTION_S_MAX * CLK_US_PER_S ||
+           (!slot->has_asked && (age_us > HTTP_REQUEST_S_MAX * CLK_US_PER_S || has_hung_up(slot)));
+}
+
+/* Leaves `kept` of those that have (not) asked: the oldest go. */
+static void cut_oldest(struct http_server *server, bool has_asked, unsigned kept)
+{
+    for (;;) {
+        struct slot *oldest = NULL;
+        unsigned n = 0;
+
+        for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX; i++) {
+            struct slot *slot = &server->slots[i];
+
+            if (slot->opened_us == 0 || slot->is_cut || slot->has_asked != has_asked)
+                continue;
+            n++;
+            if (oldest == NULL || slot->opened_us < oldest->opened_us)
+                oldest = slot;
+        }
+        if (n <= kept)
+            return;
+        cut(oldest);
     }
 }
 
-static int wait_ms(struct MHD_Daemon *daemon)
+/*
+ * MHD's time-out starts anew with each byte, and at its limit it accepts nobody: clients who send a
+ * byte now and then would keep everybody else out. True: somebody is connected.
+ */
+static bool make_room(struct http_server *server)
 {
+    const int64_t now_us = clk_mono_us();
+    bool is_used = false;
+
+    for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX; i++) {
+        struct slot *slot = &server->slots[i];
+
+        is_used |= slot->opened_us != 0;
+        if (slot->opened_us != 0 && !slot->is_cut && is_overdue(slot, now_us))
+            cut(slot);
+    }
+    cut_oldest(server, true, HTTP_ANSWERS_MAX);
+    cut_oldest(server, false, HTTP_CONNECTIONS_KEPT - HTTP_ANSWERS_MAX);
+    return is_used;
+}
+
+static int wait_ms(struct MHD_Daemon *daemon, bool is_used)
+{
+    const int ms_max = is_used ? LOOK_MS_MAX : WAKE_MS_MAX;
     MHD_UNSIGNED_LONG_LONG ms;
 
-    if (MHD_get_timeout(daemon, &ms) == MHD_YES && ms < WAKE_MS_MAX)
+    if (MHD_get_timeout(daemon, &ms) == MHD_YES && ms < (unsigned)ms_max)
         return (int)ms;
-    return WAKE_MS_MAX;
+    return ms_max;
 }
 
 static void *serve(void *user)
@@ -293,13 +362,14 @@ static void *serve(void *user)
     const union MHD_DaemonInfo *info =
         MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
     struct pollfd fds[] = {{info->epoll_fd, POLLIN, 0}, {server->stop_fd, POLLIN, 0}};
+    bool is_used = false;
 
     for (;;) {
-        (void)poll(fds, 2, wait_ms(server->daemon));
+        (void)poll(fds, 2, wait_ms(server->daemon, is_used));
         if (fds[1].revents != 0)
             return NULL;
         (void)MHD_run(server->daemon);
-        cut_overdue(server);
+        is_used = make_room(server);
     }
 }
 

@@ -21,7 +21,9 @@
 
 #define WAIT_MS_MAX 5000
 #define ANSWER_BYTES_MAX 8388608
-#define BIG_BYTES 3145728
+#define BIG_BYTES HTTP_BODY_BYTES_MAX
+#define SMALL_BYTES 8192
+#define DRIPS_N 200
 
 static _Atomic unsigned status_now = 200;
 
@@ -35,10 +37,16 @@ static unsigned get_status(void *user, FILE *out)
 
 static unsigned get_big(void *user, FILE *out)
 {
-    const size_t n = *(const size_t *)user;
+    static char piece[65536];
+    size_t left = *(const size_t *)user;
 
-    for (size_t i = 0; i < n; i++)
-        fputc('b', out);
+    memset(piece, 'b', sizeof piece);
+    while (left > 0) {
+        const size_t n = left < sizeof piece ? left : sizeof piece;
+
+        fwrite(piece, 1, n, out);
+        left -= n;
+    }
     return 200;
 }
 
@@ -71,15 +79,23 @@ static int teardown(void **state)
     return 0;
 }
 
-static int dial(void)
+/* With a receive buffer of so many bytes; 0: the system's, which takes a /big whole. */
+static int dial_with(int buffer_bytes)
 {
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(http_server_port(server))};
 
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert(fd >= 0); /* this one, since the analyser knows that it does not return */
+    if (buffer_bytes > 0)
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes);
     assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     return fd;
+}
+
+static int dial(void)
+{
+    return dial_with(0);
 }
 
 static void say(int fd, const char *text)
@@ -227,10 +243,8 @@ static void http_bounds_an_answer(void **state)
 static void http_slow_clients_delay_nobody(void **state)
 {
     (void)state;
-    const int half = dial(), deaf = dial(), silent = dial();
-    const int small = 4096;
+    const int half = dial(), deaf = dial_with(SMALL_BYTES), silent = dial();
 
-    (void)setsockopt(deaf, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     say(half, "GET /status HTTP/1.1\r\nHo");
     say(deaf, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
     (void)poll(NULL, 0, 100);
@@ -244,42 +258,127 @@ static void http_slow_clients_delay_nobody(void **state)
     (void)close(silent);
 }
 
-/*
- * Sixteen clients that send a byte now and then fill all places, but only for the life of a
- * connection. Seen to fail without cut_overdue: MHD's own time-out starts anew with each byte.
- */
-static void http_dripping_clients_are_cut(void **state)
+/* One probe, within a second. */
+static void assert_probed(void)
 {
+    const int64_t before_us = clk_mono_us();
+
+    assert_ends(ask("GET /status HTTP/1.1\r\nHost: x\r\n\r\n"), "hello 200\n");
+    const int64_t waited_us = clk_mono_us() - before_us;
+
+    if (waited_us > CLK_US_PER_S)
+        fail_msg("a probe waited for %lld ms", (long long)(waited_us / 1000));
+}
+
+/* Sends one more byte, on a new connection where the server has cut the old one. */
+static void drip(int *fd)
+{
+    char end;
+
+    if (*fd >= 0 && send(*fd, "x", 1, MSG_NOSIGNAL) == 1 &&
+        recv(*fd, &end, 1, MSG_DONTWAIT | MSG_PEEK) != 0)
+        return;
+    if (*fd >= 0)
+        (void)close(*fd);
+    *fd = dial();
+    (void)send(*fd, "GET /status HTTP/1.1\r\nX: ", 25, MSG_NOSIGNAL);
+}
+
+/*
+ * Two hundred clients that send a byte now and then, and come back when they are cut, keep no probe
+ * out; nor do they once they are gone. Seen to fail without cut_oldest for those who have not
+ * asked.
+ */
+static void http_dripping_clients_keep_nobody_out(void **state)
+{
+    static int drips[DRIPS_N];
+
     (void)state;
-    int drips[HTTP_CONNECTIONS_MAX];
-    bool served = false;
-    static char answer[4096];
-
-    for (int i = 0; i < HTTP_CONNECTIONS_MAX; i++) {
-        drips[i] = dial();
-        say(drips[i], "GET /status HTTP/1.1\r\nX: ");
+    for (int i = 0; i < DRIPS_N; i++)
+        drips[i] = -1;
+    for (const int64_t start_us = clk_mono_us(); clk_mono_us() - start_us < 4 * CLK_US_PER_S;) {
+        for (int i = 0; i < DRIPS_N; i++)
+            drip(&drips[i]);
+        assert_probed();
     }
-    const int64_t start_us = clk_mono_us();
-    int fd = dial();
-
-    say(fd, "GET /status HTTP/1.1\r\nHost: x\r\n\r\n");
-    for (int turn = 0; !served && turn < 4 * HTTP_CONNECTION_S_MAX; turn++) {
-        struct pollfd p = {fd, POLLIN, 0};
-
-        served = poll(&p, 1, 500) == 1;
-        for (int i = 0; i < HTTP_CONNECTIONS_MAX; i++)
-            (void)send(drips[i], "x", 1, MSG_NOSIGNAL);
-    }
-    const int64_t waited_us = clk_mono_us() - start_us;
-
-    assert_true(served);
-    /* it had to wait (all places were taken), yet not longer than a connection lives and a bit */
-    assert_true(waited_us > (HTTP_CONNECTION_S_MAX - 2) * CLK_US_PER_S);
-    assert_true(waited_us < (HTTP_CONNECTION_S_MAX + 8) * CLK_US_PER_S);
-    assert_true(hear(fd, answer, sizeof answer, WAIT_MS_MAX) > 0);
-    assert_ends(answer, "hello 200\n");
-    for (int i = 0; i < HTTP_CONNECTIONS_MAX; i++)
+    for (int i = 0; i < DRIPS_N; i++)
         (void)close(drips[i]);
+    for (int i = 0; i < 20; i++)
+        assert_probed();
+}
+
+/* The end of a stream that comes with its last bytes frees the place at once. Seen to fail without
+ * has_hung_up. */
+static void http_half_a_request_and_gone_takes_no_place(void **state)
+{
+    static int gone[HTTP_CONNECTIONS_KEPT];
+    char end;
+
+    (void)state;
+    for (int i = 0; i < HTTP_CONNECTIONS_KEPT / 2; i++) {
+        gone[i] = dial();
+        say(gone[i], "GET /status HTTP/1.1\r\nX: ");
+        assert_int_equal(shutdown(gone[i], SHUT_WR), 0);
+    }
+    for (int i = 0; i < HTTP_CONNECTIONS_KEPT / 2; i++) {
+        struct pollfd p = {gone[i], POLLIN, 0};
+
+        assert_int_equal(poll(&p, 1, HTTP_REQUEST_S_MAX * 1000 / 2), 1);
+        (void)recv(gone[i], &end, 1, 0);
+        (void)close(gone[i]);
+    }
+}
+
+/* Who shuts its half once it has asked gets its answer. Seen to fail with has_asked not looked at.
+ */
+static void http_answers_who_has_said_all(void **state)
+{
+    static char answer[ANSWER_BYTES_MAX];
+    const int fd = dial_with(SMALL_BYTES);
+
+    (void)state;
+    say(fd, "GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    (void)poll(NULL, 0, 500); /* some turns of the server's */
+    assert_true(hear(fd, answer, sizeof answer, WAIT_MS_MAX) > BIG_BYTES);
+}
+
+/* Seen to fail without the bound on a request's time. */
+static void http_cuts_who_does_not_get_to_the_end(void **state)
+{
+    static char answer[4096];
+    const int fd = dial();
+    const int64_t start_us = clk_mono_us();
+
+    (void)state;
+    while (clk_mono_us() - start_us < (HTTP_REQUEST_S_MAX - 1) * CLK_US_PER_S) {
+        say(fd, "G");
+        (void)poll(NULL, 0, 100);
+    }
+    (void)hear(fd, answer, sizeof answer, WAIT_MS_MAX);
+    assert_string_equal(answer, "");
+    assert_true(clk_mono_us() - start_us > HTTP_REQUEST_S_MAX * CLK_US_PER_S);
+    assert_true(clk_mono_us() - start_us < (HTTP_REQUEST_S_MAX + 3) * CLK_US_PER_S);
+}
+
+/* Answers that nobody reads hold memory: of HTTP_ANSWERS_MAX at most. Seen to fail without
+ * cut_oldest for those who have asked. */
+static void http_bounds_unread_answers(void **state)
+{
+    static char answer[ANSWER_BYTES_MAX];
+    int deaf[2 * HTTP_ANSWERS_MAX];
+    unsigned whole = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 2 * HTTP_ANSWERS_MAX; i++) {
+        deaf[i] = dial_with(SMALL_BYTES);
+        say(deaf[i], "GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
+    }
+    (void)poll(NULL, 0, 500);
+    assert_ends(ask("GET /status HTTP/1.1\r\nHost: x\r\n\r\n"), "hello 200\n");
+    for (unsigned i = 0; i < 2 * HTTP_ANSWERS_MAX; i++)
+        whole += hear(deaf[i], answer, sizeof answer, WAIT_MS_MAX) > BIG_BYTES;
+    assert_in_range(whole, 1, HTTP_ANSWERS_MAX);
 }
 
 /* Seen to fail (a hang) when the thread is not woken. */
@@ -344,7 +443,11 @@ int main(void)
         TEST(http_bounds_a_request),
         TEST(http_bounds_an_answer),
         TEST(http_slow_clients_delay_nobody),
-        TEST(http_dripping_clients_are_cut),
+        TEST(http_dripping_clients_keep_nobody_out),
+        TEST(http_half_a_request_and_gone_takes_no_place),
+        TEST(http_answers_who_has_said_all),
+        TEST(http_cuts_who_does_not_get_to_the_end),
+        TEST(http_bounds_unread_answers),
         TEST(http_stops_with_clients_connected),
         TEST(http_names_what_is_wrong_with_an_address),
     };
