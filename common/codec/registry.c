@@ -81,12 +81,15 @@ static enum codec_found look(struct codec_registry *r, uint32_t id,
 
     if (e != NULL && e->state == FOUND) {
         *ret_plan = e->plan;
+        r->stats.hits++;
         return CODEC_FOUND;
     }
     if (e != NULL && e->state != UNKNOWN)
         return CODEC_PENDING;
-    if (e != NULL && clk_mono_us() < e->until_us)
+    if (e != NULL && clk_mono_us() < e->until_us) {
+        r->stats.negative_hits++;
         return CODEC_UNKNOWN;
+    }
     if (r->waiting == CODEC_REGISTRY_QUEUE_MAX)
         return CODEC_PENDING;
     if (e == NULL) {
@@ -95,6 +98,7 @@ static enum codec_found look(struct codec_registry *r, uint32_t id,
             return CODEC_UNKNOWN;
         *e = (struct entry){.id = id, .reader = reader};
     }
+    r->stats.misses++;
     want(r, e);
     return CODEC_PENDING;
 }
@@ -356,6 +360,14 @@ static enum err_class refused(const char *subject, const struct http_answer *a, 
     }
 }
 
+static void count(struct codec_registry *r, enum err_class result)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    r->stats.registered += result == ERR_OK;
+    r->stats.failures += result != ERR_OK;
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
 /* What we registered needs no look-up when it comes back. */
 static enum err_class remember(struct codec_registry *r, uint32_t id,
                                const struct codec_record *record, struct err *err)
@@ -418,6 +430,7 @@ enum err_class codec_registry_register(struct codec_registry *r, const char *sub
     (void)pthread_mutex_lock(&r->calls_lock);
     enum err_class e = post(r, path, record, subject, may_register, &id, err);
     (void)pthread_mutex_unlock(&r->calls_lock);
+    count(r, e);
     if (e == ERR_OK)
         e = remember(r, id, record, err);
     if (e == ERR_OK)

@@ -40,8 +40,11 @@ enum codec_found codec_registry_wait(struct codec_registry *registry, uint32_t i
                                      const struct codec_plan **ret_plan) MUST_CHECK;
 
 struct codec_registry_stats {
-    uint64_t lookups, failures; /* of look-ups: the registry out of reach, or answering nonsense */
-    uint64_t found, unknown;
+    uint64_t lookups, found, unknown; /* an id asked for: all, and what came of it */
+    uint64_t registered; /* our own schemas: their ids told */
+    uint64_t failures; /* of either: the registry out of reach, refusing, or answering nonsense */
+    /* find and wait: known; known to be unknown; not known yet. An id that waits counts once. */
+    uint64_t hits, negative_hits, misses;
     unsigned waiting; /* ids without an answer yet */
 };
 struct codec_registry_stats codec_registry_stats(struct codec_registry *registry);

@@ -10,6 +10,7 @@
 #include "codec/reader.h"
 #include "codec/registry.h"
 #include "config/config.h"
+#include "metrics/metrics.h"
 #include "pgc/pgc.h"
 
 /* ---- Kafka (connect_kafka.c) ---- */
@@ -159,5 +160,32 @@ struct codec_ids connect_registry_ids(struct codec_registry *registry);
 enum err_class connect_registry_id(const struct config *config, struct codec_registry *registry,
                                    const char *topic, const struct codec_record *record,
                                    uint32_t *ret_id, struct err *err) MUST_CHECK;
+
+/* What is counted of it, the same in every service: the last rows of a program's table, in the
+ * order of the ids behind its own last one; the macro ends without a comma. */
+enum connect_registry_metric {
+    CONNECT_REGISTRY_REQUESTS,
+    CONNECT_REGISTRY_CACHE,
+    CONNECT_REGISTRY_WAITING,
+};
+extern const char *const connect_registry_outcomes[], *const connect_registry_results[];
+#define CONNECT_REGISTRY_METRIC_ROWS                                                               \
+    {.name = "l2flow_registry_requests_total",                                                     \
+     .kind = METRIC_COUNTER,                                                                       \
+     .help = "requests to the schema registry, by what came of them",                              \
+     .label = "outcome",                                                                           \
+     .values = connect_registry_outcomes},                                                         \
+        {.name = "l2flow_registry_cache_total",                                                    \
+         .kind = METRIC_COUNTER,                                                                   \
+         .help = "schema ids looked for in what the registry has said; a run of one known id "     \
+                 "counts once",                                                                    \
+         .label = "result",                                                                        \
+         .values = connect_registry_results},                                                      \
+        {.name = "l2flow_registry_ids_waiting",                                                    \
+         .kind = METRIC_GAUGE,                                                                     \
+         .help = "schema ids that the registry has said nothing about yet"}
+/* Brings them up to date, the first of them being `first`; nothing without a registry. */
+void connect_registry_export(struct codec_registry *registry, struct metrics *metrics,
+                             unsigned first);
 
 #endif

@@ -38,6 +38,7 @@ enum err_class connect_registry_load(const struct config *config,
         return err_set(err, ERR_REJECT,
                        "schema_registry_user: not set: the password is sent with it");
     if (strncmp(http.base_url, "https://", 8) != 0 && !is_loopback(http.base_url) &&
+        config_has(config, "L2_PROFILE") &&
         strcmp(config_string(config, "L2_PROFILE"), "production") == 0)
         return err_set(err, ERR_REJECT,
                        "schema_registry_url: %.100s: not encrypted, refused in production: give an "
@@ -84,4 +85,30 @@ enum err_class connect_registry_id(const struct config *config, struct codec_reg
                        topic);
     return codec_registry_register(registry, subject, record,
                                    config_bool(config, "schema_registry_register"), ret_id, err);
+}
+
+const char *const connect_registry_outcomes[] = {"found", "unknown", "registered", "failed", NULL};
+const char *const connect_registry_results[] = {"hit", "negative_hit", "miss", NULL};
+
+static void count_to(struct metrics *metrics, unsigned id, unsigned which, uint64_t total)
+{
+    metrics_add(metrics, id, which, total - metrics_count(metrics, id, which));
+}
+
+void connect_registry_export(struct codec_registry *registry, struct metrics *metrics,
+                             unsigned first)
+{
+    const unsigned requests = first + CONNECT_REGISTRY_REQUESTS;
+    const unsigned cache = first + CONNECT_REGISTRY_CACHE;
+
+    if (registry == NULL)
+        return;
+    const struct codec_registry_stats s = codec_registry_stats(registry);
+    const uint64_t outcomes[] = {s.found, s.unknown, s.registered, s.failures};
+    const uint64_t results[] = {s.hits, s.negative_hits, s.misses};
+    for (unsigned i = 0; connect_registry_outcomes[i] != NULL; i++)
+        count_to(metrics, requests, i, outcomes[i]);
+    for (unsigned i = 0; connect_registry_results[i] != NULL; i++)
+        count_to(metrics, cache, i, results[i]);
+    metrics_set(metrics, first + CONNECT_REGISTRY_WAITING, 0, s.waiting);
 }

@@ -1,6 +1,7 @@
 #include "ba_metrics.h"
 
 #include "ba_store.h"
+#include "connect/connect.h"
 
 #include <math.h>
 
@@ -57,5 +58,10 @@ const struct metric_row ba_metric_rows[] = {
     [M_LAG] = {.name = "l2flow_ba_lag_seconds",
                .kind = METRIC_GAUGE,
                .help = "now minus the Kafka time of the newest record that is stored"},
+    [M_HELD_SECONDS] = {.name = "l2flow_ba_held_seconds",
+                        .kind = METRIC_GAUGE,
+                        .help = "how long a batch has waited for the schema registry's answer; 0: "
+                                "none waits"},
+    CONNECT_REGISTRY_METRIC_ROWS,
     {.name = NULL},
 };

@@ -17,6 +17,8 @@ enum metric {
     M_PARTITIONS,
     M_WAITING,
     M_LAG,
+    M_HELD_SECONDS,
+    M_REGISTRY, /* and the others of CONNECT_REGISTRY_METRIC_ROWS */
 };
 
 extern const struct metric_row ba_metric_rows[];

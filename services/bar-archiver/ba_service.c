@@ -203,6 +203,8 @@ static void export_metrics(struct service *s)
     metrics_set(s->metrics, M_DATABASE_UP, 0, up);
     metrics_set(s->metrics, M_PARTITIONS, 0, owned);
     metrics_set(s->metrics, M_WAITING, 0, ba_writer_pending(s->writer));
+    metrics_set(s->metrics, M_HELD_SECONDS, 0, (double)ba_writer_held_us(s->writer) / 1e6);
+    connect_registry_export(s->registry, s->metrics, M_REGISTRY);
     if (s->newest_us > 0)
         metrics_set(s->metrics, M_LAG, 0, (double)(clk_real_us(s->clk) - s->newest_us) / 1e6);
     svc_ready(s->svc, up && owned > 0);

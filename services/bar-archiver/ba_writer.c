@@ -24,6 +24,7 @@ struct ba_writer {
     struct err err;
     atomic_bool up;
     atomic_uint_fast64_t retries;
+    atomic_int_fast64_t held_since_us; /* clk_mono_us; 0: the registry is not waited for */
     /* the thread's own */
     struct ba_store *store; /* NULL: not connected */
     unsigned attempt;       /* failures in a row */
@@ -79,6 +80,14 @@ static void tell_success(struct ba_writer *w)
     atomic_store(&w->up, true);
 }
 
+static void note_hold(struct ba_writer *w, bool is_held)
+{
+    if (!is_held)
+        atomic_store(&w->held_since_us, 0);
+    else if (atomic_load(&w->held_since_us) == 0)
+        atomic_store(&w->held_since_us, clk_mono_us());
+}
+
 /*
  * Until it is stored. An attempt whose COMMIT was not answered may have stored it: the next one
  * finds the rows and they count as equal. A right that is missing, or a schema that is gone, is
@@ -89,6 +98,7 @@ static enum err_class write_batch(struct ba_writer *w, struct ba_written *slot, 
     for (;;) {
         enum err_class e = ba_readers_judge(w->readers, slot->batch, &slot->result, err);
         const bool is_registry = e != ERR_OK;
+        note_hold(w, is_registry);
         if (e == ERR_OK && w->store == NULL)
             e = ba_store_open(w->options, w->readers, &w->store, err);
         const int64_t started_us = clk_mono_us();
@@ -168,6 +178,7 @@ enum err_class ba_writer_new(const struct pgc_options *options, struct ba_reader
     w->random = (uint64_t)clk_wall_us();
     atomic_init(&w->up, true);
     atomic_init(&w->retries, 0);
+    atomic_init(&w->held_since_us, 0);
     if (ba_store_open(options, readers, &w->store, err) != ERR_OK) {
         free(w);
         return err->class;
@@ -242,6 +253,13 @@ bool ba_writer_take(struct ba_writer *w, struct ba_written *ret_written)
 bool ba_writer_is_up(const struct ba_writer *w)
 {
     return atomic_load(&w->up);
+}
+
+int64_t ba_writer_held_us(const struct ba_writer *w)
+{
+    const int64_t since_us = atomic_load(&w->held_since_us);
+
+    return since_us == 0 ? 0 : clk_mono_us() - since_us;
 }
 
 uint64_t ba_writer_retries(const struct ba_writer *w)

@@ -32,6 +32,8 @@ void ba_writer_submit(struct ba_writer *writer, struct ba_batch *batch); /* when
 bool ba_writer_take(struct ba_writer *writer, struct ba_written *ret_written);
 unsigned ba_writer_pending(struct ba_writer *writer); /* submitted and not taken back */
 bool ba_writer_is_up(const struct ba_writer *writer); /* the last attempt did not fail */
+/* How long its batch has waited for the schema registry; 0: it does not. */
+int64_t ba_writer_held_us(const struct ba_writer *writer);
 uint64_t ba_writer_retries(const struct ba_writer *writer);
 /* ERR_FATAL when it has given up: nothing more will be written. */
 enum err_class ba_writer_check(struct ba_writer *writer, struct err *err) MUST_CHECK;

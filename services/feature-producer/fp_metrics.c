@@ -1,5 +1,6 @@
 #include "fp_metrics.h"
 
+#include "connect/connect.h"
 #include "l2/book.h"
 
 static const char *const closed_by_values[] = {"event", "clock", NULL};
@@ -58,5 +59,12 @@ const struct metric_row fp_metric_rows[] = {
     [M_RESTORE_SECONDS] = {.name = "l2flow_fp_restore_seconds",
                            .kind = METRIC_GAUGE,
                            .help = "time that reading l2.bars took at the last assignment"},
+    [M_PARTITIONS_HELD] = {.name = "l2flow_fp_partitions_held",
+                           .kind = METRIC_GAUGE,
+                           .help = "partitions that wait for the schema registry's answer"},
+    [M_HELD_SECONDS] = {.name = "l2flow_fp_held_seconds",
+                        .kind = METRIC_GAUGE,
+                        .help = "how long the one that waits longest has waited; 0: none waits"},
+    CONNECT_REGISTRY_METRIC_ROWS,
     {.name = NULL},
 };

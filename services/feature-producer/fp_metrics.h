@@ -22,6 +22,9 @@ enum metric {
     M_EVENT_LAG,
     M_BUFFER_FREE,
     M_RESTORE_SECONDS,
+    M_PARTITIONS_HELD,
+    M_HELD_SECONDS,
+    M_REGISTRY, /* and the others of CONNECT_REGISTRY_METRIC_ROWS */
 };
 
 extern const struct metric_row fp_metric_rows[];

@@ -1,5 +1,6 @@
 #include "fp_schemas.h"
 
+#include "clk/clk.h"
 #include "codec/heartbeat.h"
 #include "codec/l2_bar.h"
 #include "codec/l2_feature.h"
@@ -40,7 +41,7 @@ void fp_schemas_hold(struct fp_schemas *s, const struct bus_event *record)
     const enum codec_status status = codec_head_get(record->value, record->value_n, &head);
 
     assert(status == CODEC_OK && head.has_id && !held->is);
-    *held = (struct fp_held){true, record->offset, head.id};
+    *held = (struct fp_held){true, record->offset, clk_mono_us(), head.id};
     s->held_n++;
 }
 
@@ -70,6 +71,17 @@ bool fp_schemas_ready(struct fp_schemas *s, int32_t *ret_partition, int64_t *ret
         return true;
     }
     return false;
+}
+
+int64_t fp_schemas_held_us(const struct fp_schemas *s)
+{
+    const int64_t now_us = clk_mono_us();
+    int64_t most_us = 0;
+
+    for (int32_t p = 0; s->held_n > 0 && p < FP_PARTITIONS_MAX; p++)
+        if (s->held[p].is && now_us - s->held[p].since_us > most_us)
+            most_us = now_us - s->held[p].since_us;
+    return most_us;
 }
 
 void fp_schemas_wait(struct fp_schemas *s, const uint8_t *bar, size_t n, unsigned wait_ms)

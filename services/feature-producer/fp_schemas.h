@@ -12,6 +12,7 @@
 struct fp_held {
     bool is; /* the record at `offset` has a schema that is not known yet */
     int64_t offset;
+    int64_t since_us; /* clk_mono_us */
     uint32_t id;
 };
 
@@ -37,6 +38,8 @@ void fp_schemas_release(struct fp_schemas *schemas,
 bool fp_schemas_holds(const struct fp_schemas *schemas, int32_t partition);
 /* A partition whose answer has come, and where to go on; it waits no more. false: none. */
 bool fp_schemas_ready(struct fp_schemas *schemas, int32_t *ret_partition, int64_t *ret_offset);
+/* How long the one that waits longest has waited; 0: none waits. */
+int64_t fp_schemas_held_us(const struct fp_schemas *schemas);
 /* While l2.bars is read back, where a wait does no harm: the answer for this bar has come, or
  * wait_ms are over. */
 void fp_schemas_wait(struct fp_schemas *schemas, const uint8_t *bar, size_t n, unsigned wait_ms);

@@ -506,6 +506,9 @@ static void export_metrics(struct service *s, int64_t now_us)
     metrics_set(s->metrics, M_SYMBOLS, 0, fp_core_symbols(s->core));
     metrics_set(s->metrics, M_PARTITIONS, 0, owned);
     metrics_set(s->metrics, M_BUFFER_FREE, 0, (double)bus_room(s->bus));
+    metrics_set(s->metrics, M_PARTITIONS_HELD, 0, s->schemas.held_n);
+    metrics_set(s->metrics, M_HELD_SECONDS, 0, (double)fp_schemas_held_us(&s->schemas) / 1e6);
+    connect_registry_export(s->schemas.registry, s->metrics, M_REGISTRY);
     if (s->newest_event_us > 0)
         metrics_set(s->metrics, M_EVENT_LAG, 0, (double)(now_us - s->newest_event_us) / 1e6);
     svc_ready(s->svc, owned > 0);

@@ -91,9 +91,11 @@ static void answer(struct codec_registry *registry, const struct codec_record *r
         decode(registry, record, id, ms, word(&line));
     } else if (strcmp(command, "stats") == 0) {
         const struct codec_registry_stats s = codec_registry_stats(registry);
-        printf("lookups %lu failures %lu found %lu unknown %lu waiting %u\n",
-               (unsigned long)s.lookups, (unsigned long)s.failures, (unsigned long)s.found,
-               (unsigned long)s.unknown, s.waiting);
+        printf("lookups %lu found %lu unknown %lu registered %lu failures %lu hits %lu "
+               "negative_hits %lu misses %lu waiting %u\n",
+               (unsigned long)s.lookups, (unsigned long)s.found, (unsigned long)s.unknown,
+               (unsigned long)s.registered, (unsigned long)s.failures, (unsigned long)s.hits,
+               (unsigned long)s.negative_hits, (unsigned long)s.misses, s.waiting);
     } else {
         printf("%s\n", codec_registry_trouble(registry, &err) ? err.text : "none");
     }

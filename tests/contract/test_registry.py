@@ -1,7 +1,7 @@
 """The schema registry's client against a real registry (Apicurio) and against a contract server that fails at will.
 
 Seen to fail on: 404 not believed for a minute, every 404 taken for an unknown id, look-ups without the pause between them,
-an outage that makes an id unknown, the CA file ignored.
+an outage that makes an id unknown, the CA file ignored, hits counted as misses.
 """
 import io
 import json
@@ -76,6 +76,10 @@ class Contract(unittest.TestCase):
             for unknown in (3, 4, 99):
                 self.assertEqual(probe(f"find {unknown}"), "UNKNOWN")  # believed for a minute
             self.assertEqual(len(registry.asked), asked)
+            stats = probe("stats").split()
+            self.assertEqual(dict(zip(stats[::2], map(int, stats[1::2]))),
+                             {"lookups": 5, "found": 2, "unknown": 3, "registered": 0, "failures": 0, "hits": 4, "negative_hits": 6,
+                              "misses": 5, "waiting": 0})
             value = dict(BEAT, host="h")
             self.assertEqual(probe(f"decode 2 1000 {encoded(older(), value)}"), f"ok {encoded(BAR, BEAT)}")
 
@@ -142,6 +146,7 @@ class Contract(unittest.TestCase):
             self.assertEqual(len(registry.asked), asked)
             registry.fail = 503
             self.assertIn("RETRY", probe("register l2.heartbeat-value 1"))
+            self.assertIn(" registered 2 failures 2 hits 1 ", probe("stats"))
 
 
 @unittest.skipUnless(l2registry.Apicurio.installed(), "tools/dev/registry.sh has not run")

@@ -24,7 +24,7 @@ enum ctl_exit {
     CTL_USAGE = 64,
     CTL_DATA = 65,         /* a damaged file: what stands before the damage was printed */
     CTL_NO_INPUT = 66,     /* no such file */
-    CTL_UNAVAILABLE = 69,  /* no broker answers */
+    CTL_UNAVAILABLE = 69,  /* no broker, database or schema registry answers */
     CTL_INTERNAL = 70,
     CTL_IO = 74,           /* the output cannot be written, a full disk */
     CTL_CONFIG = 78,       /* configuration, or a topic that is absent */
@@ -33,8 +33,7 @@ enum ctl_exit {
 
 #define CTL_EXITS_HELP                                                                             \
     "Exit codes: 0 done; 1 topics or acls differ; 64 usage; 65 damaged file; 66 no such file; 69 " \
-    "no "                                                                                          \
-    "broker answers; 70 internal; "                                                                \
+    "no broker, database or schema registry answers; 70 internal; "                                \
     "74 output cannot be written; 78 configuration or an absent topic; 130 interrupted."
 
 struct ctl_command {
@@ -63,6 +62,9 @@ extern const char *const ctl_db_words[];
 int ctl_fail(const struct err *err);
 /* False: not a decimal number within [min, max]. */
 bool ctl_parse(const char *text, int64_t min, int64_t max, int64_t *ret);
+
+/* One file serves all commands. */
+extern const struct config_row ctl_config_rows[];
 
 /* ---- the cluster: --bootstrap, --config, --topic-prefix */
 

@@ -2,6 +2,7 @@
 
 #include "connect/connect.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,12 +11,15 @@
 
 #define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
 
-static const struct config_row rows[] = {
+const struct config_row ctl_config_rows[] = {
     {"topic_prefix", CONFIG_STRING, "", "0", "64", "stands before every topic's name"},
     CONNECT_KAFKA_ROWS,
-    CONNECT_PG_ROWS, /* l2ctl db's: one file serves all commands */
+    CONNECT_PG_ROWS,
+    CONNECT_REGISTRY_ROWS,
     {.name = NULL},
 };
+static_assert(sizeof ctl_config_rows / sizeof *ctl_config_rows <= CONFIG_ROWS_MAX,
+              "config_load's bound");
 
 enum { KEY_BOOTSTRAP = 'b', KEY_CONFIG = 'c', KEY_PREFIX = 'p' };
 
@@ -25,7 +29,7 @@ static const struct argp_option options[] = {
      10},
     {"config", KEY_CONFIG, "FILE", 0,
      "key = value lines: topic_prefix, kafka.KEY (handed to librdkafka), sasl_password_file, "
-     "ssl_key_password_file. "
+     "ssl_key_password_file; for tail schema_registry_url and what belongs to it. "
      "The environment goes first: L2_TOPIC_PREFIX, L2_KAFKA_BOOTSTRAP_SERVERS, ...",
      10},
     {"topic-prefix", KEY_PREFIX, "P", 0, "stands before every topic's name: eu. gives eu.l2.bars",
@@ -59,7 +63,7 @@ enum err_class ctl_cluster_open(const struct ctl_cluster_options *o,
 {
     struct ctl_cluster c = {.config = NULL};
 
-    enum err_class e = config_load(rows, o->config_file, &c.config, err);
+    enum err_class e = config_load(ctl_config_rows, o->config_file, &c.config, err);
     if (e == ERR_OK)
         e = connect_kafka_load(c.config, o->bootstrap, BOOTSTRAP_DEFAULT, &c.kafka, err);
     if (e != ERR_OK) {

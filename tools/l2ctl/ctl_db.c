@@ -3,7 +3,6 @@
 #include "connect/connect.h"
 #include "pgc/pgc.h"
 
-#include <assert.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,13 +20,6 @@ struct db_args {
     bool is_json;
     const char *config_file;
 };
-
-/* The cluster's rows too: one file serves all of l2ctl's commands. */
-static const struct config_row rows[] = {
-    {"topic_prefix", CONFIG_STRING, "", "0", "64", "stands before every topic's name"},
-    CONNECT_KAFKA_ROWS,
-    CONNECT_PG_ROWS,
-    {.name = NULL}};
 
 static const char doc[] =
     "Bring PostgreSQL's tables to what this version of l2flow needs, or tell where they are. "
@@ -180,10 +172,9 @@ int ctl_db_main(int argc, char **argv)
     struct err err = {0};
     int code;
 
-    static_assert(sizeof rows / sizeof *rows <= CONFIG_ROWS_MAX, "config_load's bound");
     if (argp_parse(&ctl_db_argp, argc, argv, 0, NULL, &args) != 0)
         return CTL_USAGE;
-    enum err_class class = config_load(rows, args.config_file, &config, &err);
+    enum err_class class = config_load(ctl_config_rows, args.config_file, &config, &err);
     if (class == ERR_OK)
         class = connect_pg_load(config, "l2ctl", &to, &err);
     to.statement_timeout_ms = STATEMENT_TIMEOUT_MS;

@@ -1,13 +1,12 @@
 #include "ctl.h"
 
-#include "codec/codec.h"
 #include "codec/container.h"
+#include "ctl_decode.h"
 #include "ctl_view.h"
 #include "topics/topics.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,8 +36,10 @@ struct tail_args {
 static const char doc[] =
     "Show the records of a topic (l2.bars, or bars for short) or of an Avro object container file "
     "(a name with a '/' or that "
-    "ends in .avro; '-' is stdin). Records are told by their schema's fingerprint; what cannot be "
-    "decoded is shown as such. "
+    "ends in .avro; '-' is stdin). Records are told by their schema's fingerprint or, with "
+    "schema_registry_url in the configuration (L2_SCHEMA_REGISTRY_URL), by its id in that "
+    "registry; other versions of a schema are read as ours. What cannot be decoded is shown as "
+    "such. "
     "Reading needs no consumer group and sees committed records only.\v"
     "table shows the columns that people look for. json has every field, one object a line: times "
     "as microseconds, bytes as hex, "
@@ -51,6 +52,7 @@ static const char doc[] =
     "  l2ctl tail l2.bars --from start -f -o json | jq .coverage\n"
     "  l2ctl tail l2.dlq                        dead letters: reason, origin, bytes\n"
     "  l2ctl tail l2.snapshots --partition 3 --from 120000 --limit 5\n"
+    "  L2_SCHEMA_REGISTRY_URL=http://127.0.0.1:8081 l2ctl tail l2.bars\n"
     "  l2ctl tail l2_bars.avro -o csv > bars.csv\n\n" CTL_EXITS_HELP
     " Ctrl-C is the end of --follow: 0.";
 
@@ -156,19 +158,10 @@ static void watch_signals(void)
 struct tail {
     const struct tail_args *args;
     struct ctl_view view;
-    void *value; /* room for any record's struct */
+    struct ctl_decoder decoder;
     int64_t shown_n;
     int failed; /* errno of the output, 0: none */
 };
-
-static void *room_for_any_record(void)
-{
-    size_t most = 1;
-
-    for (size_t i = 0; i < codec_records_n; i++)
-        most = codec_records[i]->struct_size > most ? codec_records[i]->struct_size : most;
-    return malloc(most);
-}
 
 /* True when the record's own symbol (else, for what cannot be decoded, its key) is the one asked
  * for. */
@@ -225,40 +218,38 @@ static int exit_code(struct tail *t)
 
 /* ---- a topic */
 
-static void decode(const struct tail *t, struct ctl_item *item, char *why, size_t why_size)
+/* What a registry's ids are read as: the topic's record, or that of a dead letter's origin. */
+static const struct codec_record *expected_of(const struct bus_reader_record *message,
+                                              const char *prefix, enum topics_id id)
 {
-    uint64_t fingerprint = 0;
-    const uint8_t *body = NULL;
-    size_t body_n = 0;
+    const struct bus_header *const origin =
+        id == TOPICS_DLQ ? ctl_header(message, TOPICS_DLQ_TOPIC) : NULL;
+    char name[TOPICS_NAME_BYTES_MAX + 1];
 
-    item->why = why;
-    if (item->message->value == NULL) {
-        snprintf(why, why_size, "no value");
-        return;
+    if (origin != NULL) {
+        snprintf(name, sizeof name, "%.*s", (int)origin->value_n, (const char *)origin->value);
+        if (!topics_find(name, prefix, &id))
+            return NULL;
     }
-    enum codec_status status =
-        codec_frame_get(item->bytes, item->bytes_n, &fingerprint, &body, &body_n);
-    const struct codec_record *const record =
-        status == CODEC_OK ? codec_record_by_fingerprint(fingerprint) : NULL;
-    if (record != NULL)
-        status = record->decode(body, body_n, t->value);
-    if (status != CODEC_OK) {
-        snprintf(why, why_size, "%s%s%s", record != NULL ? record->name : "",
-                 record != NULL ? ": " : "", codec_status_name(status));
-    } else if (record == NULL) {
-        snprintf(why, why_size, "unknown schema %016" PRIx64, fingerprint);
-    } else {
-        item->record = record;
-        item->value = t->value;
-    }
+    const char *const record = topics_record(id);
+    return record != NULL ? codec_record_by_name(record) : NULL;
 }
 
-static int read_topic(struct tail *t, struct bus_reader *reader, const char *topic)
+/* Where a record lay, before what went wrong with it. */
+static enum err_class at_record(const struct ctl_item *item, struct err *err)
+{
+    const struct err what = *err;
+
+    return err_set(err, what.class, "%s, partition %d, offset %lld: %s", item->topic,
+                   (int)item->message->partition, (long long)item->message->offset, what.text);
+}
+
+static int read_topic(struct tail *t, struct bus_reader *reader, const char *topic,
+                      const char *prefix, enum topics_id id)
 {
     const struct bus_reader_record *m;
     bool is_end = false, is_going = true;
     struct err err = {0};
-    char why[96];
 
     while (is_going && !is_interrupted && !is_end) {
         if (bus_reader_next(reader, POLL_MS, &m, &is_end, &err) != ERR_OK) {
@@ -272,7 +263,13 @@ static int read_topic(struct tail *t, struct bus_reader *reader, const char *top
         }
         struct ctl_item item = {
             .message = m, .topic = topic, .bytes = m->value, .bytes_n = m->value_n};
-        decode(t, &item, why, sizeof why);
+        if (ctl_decode(&t->decoder, expected_of(m, prefix, id), &item, &err) != ERR_OK) {
+            if (is_interrupted)
+                break;
+            flush(t);
+            (void)at_record(&item, &err);
+            return ctl_fail(&err);
+        }
         is_going = show(t, &item);
     }
     return exit_code(t);
@@ -290,10 +287,11 @@ static int tail_topic(struct tail *t, const struct ctl_cluster *cluster, enum to
 
     snprintf(topic, sizeof topic, "%s%s", cluster->prefix, topics_name(id));
     t->view.is_dlq = id == TOPICS_DLQ;
-    if (bus_reader_new(cluster->kafka.v, cluster->kafka.n, topic, (int32_t)a->partition, from,
+    if (ctl_decoder_open(cluster->config, &is_interrupted, &t->decoder, &err) != ERR_OK ||
+        bus_reader_new(cluster->kafka.v, cluster->kafka.n, topic, (int32_t)a->partition, from,
                        !a->is_following, &reader, &err) != ERR_OK)
         return ctl_fail(&err);
-    const int code = read_topic(t, reader, topic);
+    const int code = read_topic(t, reader, topic, cluster->prefix, id);
     bus_reader_free(reader);
     return code;
 }
@@ -343,7 +341,7 @@ static int read_file(struct tail *t, struct codec_file_reader *reader)
 
     for (int64_t number = 0; is_going; number++) {
         bool is_got = false;
-        if (codec_file_next_record(reader, t->value, &is_got, &err) != ERR_OK) {
+        if (codec_file_next_record(reader, t->decoder.value, &is_got, &err) != ERR_OK) {
             flush(t);
             (void)ctl_fail(&err);
             return CTL_DATA;
@@ -353,7 +351,7 @@ static int read_file(struct tail *t, struct codec_file_reader *reader)
         if (number < from)
             continue;
         const struct ctl_item item = {
-            .number = (uint64_t)number, .record = record, .value = t->value};
+            .number = (uint64_t)number, .record = record, .value = t->decoder.value};
         is_going = show(t, &item);
     }
     return exit_code(t);
@@ -372,6 +370,8 @@ static int tail_file(struct tail *t)
                 a->source);
         return CTL_USAGE;
     }
+    if (ctl_decoder_open(NULL, &is_interrupted, &t->decoder, &err) != ERR_OK)
+        return ctl_fail(&err);
     FILE *const stream = is_stdin ? stdin : fopen(a->source, "rb");
     if (stream == NULL) {
         fprintf(stderr, "l2ctl: %s: %s\n", a->source, strerror(errno));
@@ -395,12 +395,7 @@ int ctl_tail_main(int argc, char **argv)
         return CTL_USAGE;
     watch_signals();
     struct tail t = {.args = &args, .view = {.format = args.format, .out = stdout, .errs = stderr}};
-    t.value = room_for_any_record();
-    if (t.value == NULL) {
-        fprintf(stderr, "l2ctl: out of memory\n");
-        return CTL_INTERNAL;
-    }
     const int code = is_file(args.source) ? tail_file(&t) : tail_cluster(&t);
-    free(t.value);
+    ctl_decoder_close(&t.decoder);
     return code;
 }

@@ -5,11 +5,15 @@ id no registry knows, and then records of a version whose look-up falls into an 
 waits, the other goes on; when the registry is back nothing is lost, doubled or changed against the offline twin over the
 same records in our own schema. Outputs carry the ids under which they were registered.
 
-Seen to fail on: no bus_hold, the records behind the held one in its batch taken all the same, no resumption.
+Its metrics say so all the while: requests by outcome, the cache's answers, the partition that is held and for how long.
+
+Seen to fail on: no bus_hold, the records behind the held one in its batch taken all the same, no resumption; hits counted as
+misses, a hold's time begun anew at each look.
 """
 import io
 import json
 import pathlib
+import re
 import struct
 import sys
 import tempfile
@@ -105,9 +109,12 @@ def run(bootstrap, folder, registry, feed):
         before = producer.metric(read)
         feed.send(FREE, lambda r: l2live.encode("l2_snapshot", r))
         wait("the other partition", lambda: producer.metric(read) == before + SECONDS_EACH, producer)
+        wait("a failed request", lambda: labelled(producer, "l2flow_registry_requests_total", "outcome")["failed"] > 0, producer)
         time.sleep(12)  # longer than close_grace_seconds: the clock must not close what waits
         assert producer.metric(read) == before + SECONDS_EACH, "a held partition went on"
         held = [b for b in bars(bootstrap, registry) if b["symbol"] == HELD]
+        assert producer.metric("l2flow_fp_partitions_held") == 1 and producer.metric("l2flow_registry_ids_waiting") == 1
+        assert 10 < producer.metric("l2flow_fp_held_seconds") < 200
         newest = max(b["bar_time"].timestamp() for b in held)
         assert newest * US < feed.sent[SECONDS_EACH * 2 - 1]["event_time"], "the clock closed a bar whose records wait"
 
@@ -115,7 +122,23 @@ def run(bootstrap, folder, registry, feed):
         wait("the resumption", lambda: producer.metric(read) == before + 2 * SECONDS_EACH, producer)
         feed.send(HELD, lambda r: confluent(OLD, old_schema(), dict(r, host="h")))
         l2live.wait_committed(bootstrap, PREFIX + "feature-producer", PREFIX + "l2.snapshots", 2, 60)
+        wait("the metrics", lambda: producer.metric("l2flow_fp_partitions_held") == 0, producer)
+        check_metrics(producer)
         assert producer.stop() == 0, producer.tail()
+
+
+def check_metrics(producer):
+    """OLD and NEW were found, UNKNOWN was not; each was missed once, and answered from the cache when its record came again."""
+    requests = labelled(producer, "l2flow_registry_requests_total", "outcome")
+    del requests["failed"]  # as many as the outage had time for
+    assert requests == {"found": 2, "unknown": 1, "registered": 3}, requests
+    cache = labelled(producer, "l2flow_registry_cache_total", "result")
+    assert cache["miss"] == 3 and cache["hit"] >= 3 and cache["negative_hit"] >= 1, cache
+    assert producer.metric("l2flow_registry_ids_waiting") == 0 and producer.metric("l2flow_fp_held_seconds") == 0
+
+
+def labelled(producer, name, label):
+    return {value: int(float(n)) for value, n in re.findall(rf'^{name}{{{label}="(\w+)"}} (\S+)$', producer.get("/metrics"), re.M)}
 
 
 def read_back(bootstrap, registry, topic, stem):

@@ -177,10 +177,18 @@ class Live(unittest.TestCase):
             self.wait_until(lambda: '"registry_away"' in a.log.read_text(), what=a.tail())
             time.sleep(1)
             self.assertLess(self.archive.count("l2_snapshots"), 350)
+            self.wait_until(lambda: a.metric("l2flow_ba_held_seconds") > 1, what=a.tail())
+            self.wait_until(lambda: a.labelled("l2flow_registry_requests_total")["failed"] > 0, what=a.tail())
             registry.away = False
             self.wait_committed(a)
             self.assert_archived(bars + plain, [])
             self.assertEqual(a.labelled("l2flow_ba_undecodable_total"), {"l2.bars": 1, "l2.ohlcv": 0})
+            self.wait_until(lambda: a.metric("l2flow_registry_ids_waiting") == 0, what=a.tail())
+            self.assertEqual(a.metric("l2flow_ba_held_seconds"), 0)
+            requests = a.labelled("l2flow_registry_requests_total")
+            del requests["failed"]  # as many as the outage had time for
+            self.assertEqual(requests, {"found": 1, "unknown": 1, "registered": 0})
+            self.assertEqual(a.labelled("l2flow_registry_cache_total")["miss"], 2)
             self.assertEqual(a.stop(), 0, a.tail())
 
     def test_killed_between_reading_and_storing(self):

@@ -2,7 +2,8 @@
 
 Seen to fail: with apply altering nothing, with topics_compare leaving retention out, with tail reading from the end by
 default, with --symbol comparing a prefix, with SIGPIPE left as an error, with doubles at 15 digits, and with the value
-of a letter left out.
+of a letter left out; with a registry: every id read as L2Snapshot, a registry out of reach taken for an unknown id, a
+letter's origin not looked at.
 """
 
 import csv
@@ -12,8 +13,10 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -26,6 +29,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 import l2kafka
+import l2registry
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 L2CTL = pathlib.Path(os.environ.get("L2FLOW_BIN", ROOT / "build" / "dev" / "bin")) / "l2ctl"
@@ -275,8 +279,8 @@ class Tail(OnKafka):
         self.produce("l2.snapshots", [message])
         lines = [json.loads(line) for line in self.tail("l2.snapshots", "-o", "json").splitlines()]
         self.assertEqual([line.get("_error") for line in lines],
-                         ["frame_unknown", "unknown schema 0000000000000000", "L2Snapshot: truncated", "frame_no_registry",
-                          "frame_short", None])
+                         ["frame_unknown", "unknown schema 0000000000000000", "L2Snapshot: truncated",
+                          "schema id 7, and no registry to ask: set schema_registry_url", "frame_short", None])
         self.assertEqual(lines[0]["_bytes"], b"garbage".hex())
         self.assertIn("undecodable: frame_unknown; 7 bytes: garbage", self.tail("l2.snapshots"))
         self.assertEqual(len(self.tail("l2.snapshots", "-o", "csv").splitlines()), 2)
@@ -323,6 +327,94 @@ class Tail(OnKafka):
         said = self.l2ctl("tail", "l2.bars", "--bootstrap", self.bootstrap, "--topic-prefix", "absent.", code=78)
         self.assertIn("absent.l2.bars", said)
         self.assertEqual(len(said.splitlines()), 1)
+
+
+def confluent(schema_id, schema, value):
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(json.loads(json.dumps(schema)), named_schemas={}), value)
+    return struct.pack(">bI", 0, schema_id) + out.getvalue()
+
+
+def other_bar():
+    """A version that ours is read from: another order, a smaller type, a field that ours lacks."""
+    by_name = {f["name"]: f for f in json.loads(json.dumps(BAR.json))["fields"]}
+    by_name["source_offset"]["type"] = "int"
+    return dict(BAR.json, fields=[*reversed(by_name.values()), {"name": "host", "type": "string"}])
+
+
+class WithRegistry(OnKafka):
+    def setUp(self):
+        super().setUp()
+        self.topics("apply", "--partitions", 1)
+        r = random.Random(6)
+        self.bars = [bar(r, "BTCUSDT", i) for i in range(8)]
+
+    def send(self, topic, *values, headers=()):
+        self.produce(topic, [{"key": "BTCUSDT", "value": value, "partition": 0, "headers": list(headers)} for value in values])
+
+    def tail_with(self, url, topic, code=0, **settings):
+        """The lines of -o json, and stderr."""
+        names = {f"L2_SCHEMA_REGISTRY_{key.upper()}": value for key, value in {"url": url, **settings}.items()}
+        done = subprocess.run([L2CTL, "tail", topic, *self.where, "-o", "json"], capture_output=True, text=True, timeout=60,
+                              check=False, env={**os.environ, **names})
+        self.assertEqual(done.returncode, code, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()], done.stderr
+
+    @unittest.skipUnless(l2registry.Apicurio.installed(), "tools/dev/registry.sh has not run")
+    def test_a_real_registry(self):
+        with l2registry.Apicurio(self.dir / "registry") as registry:
+            other = registry.register("l2.bars-value", other_bar())
+            ours = registry.register("l2.bars-value", BAR.json)
+            wrong = registry.register("l2.snapshots-value", SNAPSHOT.json)
+            b = self.bars
+            self.send("l2.bars", confluent(ours, BAR.json, b[0]), BAR.message(b[1]),
+                      confluent(other, other_bar(), dict(b[2], host="h")), confluent(424242, BAR.json, b[3]),
+                      confluent(wrong, SNAPSHOT.json, snapshot(random.Random(7), "BTCUSDT", 0)), confluent(ours, BAR.json, b[5]))
+            headers = [("reason", b"late"), ("topic", (self.prefix + "l2.bars").encode()), ("partition", b"0"), ("offset", b"2")]
+            self.send("l2.dlq", confluent(other, other_bar(), dict(b[2], host="h")), headers=headers)
+            lines, said = self.tail_with(registry.url, "l2.bars")
+            (letter,), _ = self.tail_with(registry.url, "l2.dlq")
+            config = self.dir / "registry.conf"
+            config.write_text(f"schema_registry_url = {registry.url}\n")
+            table = self.tail("l2.bars", "--config", config, "--limit", 1)
+        self.assertEqual([line.get("_error") for line in lines],
+                         [None, None, None, "unknown schema id 424242", f"unknown schema id {wrong}", None])
+        for i in (0, 1, 2, 5):
+            self.assertEqual({k: v for k, v in lines[i].items() if not k.startswith("_")}, plain(b[i]))
+        self.assertIn("schema id 424242: the registry knows none such", said)
+        self.assertRegex(said, f"schema id {wrong}: .*L2Snapshot")
+        self.assertEqual((letter["_record"], letter["snapshots"]), ("L2Bar", 2))
+        self.assertIn("BTCUSDT", table)
+
+    def test_none_is_configured(self):
+        self.send("l2.bars", confluent(7, BAR.json, self.bars[0]), BAR.message(self.bars[1]))
+        lines, _ = self.tail_with("", "l2.bars")
+        self.assertEqual([line.get("_error") for line in lines],
+                         ["schema id 7, and no registry to ask: set schema_registry_url", None])
+
+    def test_away(self):
+        self.send("l2.bars", BAR.message(self.bars[0]), confluent(7, BAR.json, self.bars[1]))
+        with l2registry.Contract(user="u", password="p") as registry:
+            registry.add(7, BAR.json)
+            lines, said = self.tail_with(registry.url, "l2.bars", code=69)
+            self.assertEqual(len(lines), 1)
+            self.assertRegex(said, r"l2ctl: \S+l2\.bars, partition 0, offset 1: schema id 7: no answer from the schema registry: "
+                                   r"schema id 7: the registry answered 401: check the credentials")
+            secret = self.dir / "secret"
+            secret.write_text("p")
+            secret.chmod(0o600)
+            lines, said = self.tail_with(registry.url, "l2.bars", user="u", password_file=str(secret))
+            self.assertEqual((len(lines), said), (2, ""))
+        lines, said = self.tail_with(registry.url, "l2.bars", code=69)
+        self.assertEqual(len(lines), 1)
+        self.assertIn("no answer from the schema registry", said)
+        self.assertEqual(len(said.splitlines()), 1)
+
+    def test_a_wrong_address(self):
+        _, said = self.tail_with("http://127.0.0.1:1/", "l2.bars", code=78)
+        self.assertIn("leave out the last slash", said)
+        said = self.l2ctl("db", "status", env={"L2_SCHEMA_REGISTRY_URL": "http://127.0.0.1:1", "L2_PG_HOST": "/nowhere"}, code=69)
+        self.assertNotIn("registry", said)  # one configuration serves all commands
 
 
 class WithoutKafka(Base):
@@ -394,7 +486,7 @@ class WithoutKafka(Base):
     def test_help_teaches(self):
         self.assertIn("Commands:", self.l2ctl("--help"))
         self.assertIn("librdkafka 2.", self.l2ctl("--version"))
-        for command in ("topics", "tail", "completion"):
+        for command in ("topics", "acls", "tail", "db", "completion"):
             said = self.l2ctl(command, "--help")
             self.assertIn(f"Usage: l2ctl {command}", said)
             self.assertIn("Examples:\n", said)
@@ -424,6 +516,13 @@ _l2ctl; printf '%s\\n' "${{COMPREPLY[@]}}"
         self.assertIn("l2.features", self.completed("l2ctl", "tail", "l2.fe"))
         self.assertEqual(self.completed("l2ctl", "tail", "l2.bars", "--fo"), ["--follow"])
         self.assertEqual(self.completed("l2ctl", "tail", "l2.bars", "-o", ""), ["table", "json", "csv"])
+        self.assertEqual(self.completed("l2ctl", "topics", "plan", "-o", ""), ["table", "json"])
+        for command in ("topics", "acls", "tail", "db", "completion"):  # each long option that --help has, and each word
+            said = self.l2ctl(command, "--help")
+            options = set(re.findall(r"^ *(?:-[\w?], )?(--[a-z-]+)", said, re.M)) - {"--usage", "--version"}
+            self.assertEqual(set(self.completed("l2ctl", command, "x", "-")), options, command)
+        self.assertEqual(self.completed("l2ctl", "acls", ""), ["plan", "apply", "check"])
+        self.assertEqual(self.completed("l2ctl", "db", ""), ["status", "migrate"])
 
 
 if __name__ == "__main__":
