@@ -377,7 +377,7 @@ def pid_of(data):
 
 # ---- ./run up, down, status
 
-DATABASE = "l2flow"
+DATABASE, PORT = "l2flow", 5433
 LOGINS = {"archiver": "l2flow_archiver", "reader": "l2flow_reader"}
 
 
@@ -421,13 +421,15 @@ def start_to_stay(directory, port, port_is_given):
     return pg
 
 
-def up(directory, port, port_is_given, l2ctl):
-    """A server that stays: database l2flow, migrated, with a login role for each service; its settings in DIR/*.conf."""
-    directory = pathlib.Path(directory)
-    pg = start_to_stay(directory, port, port_is_given)
-    if pg.psql(f"SELECT count(*) FROM pg_database WHERE datname = '{DATABASE}'") == "0":
-        pg.database(DATABASE)
-    write_private(directory / "admin.conf", pg.settings_of(DATABASE))
+def is_running(directory):
+    return is_made(directory) and Postgres(directory, port=port_of(directory), keep=True, durable=True).running()
+
+
+def furnish(pg, database, directory, l2ctl):
+    """The database, migrated, with a login role for each service; their settings in DIRECTORY/*.conf."""
+    if pg.psql(f"SELECT count(*) FROM pg_database WHERE datname = '{database}'") == "0":
+        pg.database(database)
+    write_private(directory / "admin.conf", pg.settings_of(database))
     done = subprocess.run([l2ctl, "db", "migrate", "--config", str(directory / "admin.conf")], text=True,
                           capture_output=True, stdin=subprocess.DEVNULL, timeout=1200, check=False)
     if done.returncode != 0:
@@ -435,7 +437,14 @@ def up(directory, port, port_is_given, l2ctl):
     for name, group in LOGINS.items():
         if pg.psql(f"SELECT count(*) FROM pg_roles WHERE rolname = '{name}'") == "0":
             pg.login(name, group)
-        write_private(directory / f"{name}.conf", pg.settings_of(DATABASE, name))
+        write_private(directory / f"{name}.conf", pg.settings_of(database, name))
+
+
+def up(directory, port, port_is_given, l2ctl):
+    """A server that stays, with database l2flow."""
+    directory = pathlib.Path(directory)
+    pg = start_to_stay(directory, port, port_is_given)
+    furnish(pg, DATABASE, directory, l2ctl)
     print(f"{pg.host}:{pg.port}")
 
 
@@ -459,14 +468,14 @@ def status(directory):
 
 def main():
     parser = argparse.ArgumentParser(description="start, stop or look at the PostgreSQL that lives in DIR")
-    parser.add_argument("--port", type=int, help="default 5433, another when that one is taken")
+    parser.add_argument("--port", type=int, help=f"default {PORT}, another when that one is taken")
     parser.add_argument("--l2ctl", default="l2ctl", help="the program that migrates the database, for up")
     parser.add_argument("action", choices=["up", "down", "status"])
     parser.add_argument("dir", type=pathlib.Path)
     args = parser.parse_args()
     try:
         if args.action == "up":
-            up(args.dir, args.port or 5433, args.port is not None, args.l2ctl)
+            up(args.dir, args.port or PORT, args.port is not None, args.l2ctl)
         elif args.action == "status":
             return status(args.dir)
         elif is_made(args.dir):

@@ -130,6 +130,10 @@ class Contract:
     def add(self, schema_id, schema):
         self.schemas[schema_id] = schema if isinstance(schema, str) else json.dumps(schema)
 
+    def register(self, subject, schema):
+        text = schema if isinstance(schema, str) else json.dumps(schema)
+        return call(f"{self.url}/subjects/{subject}/versions", {"schemaType": "AVRO", "schema": text})["id"]
+
     def _answer(self, path, body):
         if path in self.override:
             return self.override[path]

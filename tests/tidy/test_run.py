@@ -1,9 +1,12 @@
 """./run as a newcomer meets it: help, wrong words, completion; and shellcheck over every script.
 
-Seen to fail: with the last case of ./run gone, with a label missing from test.sh's check, with an unquoted variable planted.
+Seen to fail: with the last case of ./run gone, with a label missing from test.sh's check, with an unquoted variable planted, with --seed left out of the
+completion of soak.
 """
 
+import json
 import pathlib
+import re
 import subprocess
 import unittest
 
@@ -42,6 +45,25 @@ class Run(unittest.TestCase):
     def test_completion(self):
         self.assertEqual(sorted(self.complete("./run", "''")), sorted(COMMANDS + ["--help"]))
         self.assertEqual(self.complete("./run", "test", "con"), ["contract"])
+
+    def test_completion_knows_what_the_commands_know(self):
+        """The words behind a command, against the program that reads them."""
+        for command, script in (("demo", "tools/demo/demo.py"), ("fuzz", "tests/fuzz/fuzz.py"), ("soak", "tests/fault/soak.py"),
+                                ("bench", "bench/bench.py")):
+            text = (ROOT / script).read_text()
+            want = set(re.findall(r'add_argument\("(--[\w-]+)"', text))
+            if command == "bench":
+                want |= set(re.findall(r'"(\w+)":', re.search(r"^PARTS = \{(.*?)\}", text, re.M | re.S)[1]))
+            self.assertEqual(set(self.complete("./run", command, "''")), want, command)
+        presets = json.loads((ROOT / "CMakePresets.json").read_text())["buildPresets"]
+        self.assertEqual(set(self.complete("./run", "build", "''")), {preset["name"] for preset in presets})
+        labels = re.search(r"^LABELS=\((.*?)\)", (ROOT / "tools" / "dev" / "test.sh").read_text(), re.M)[1]
+        self.assertEqual(set(self.complete("./run", "test", "''")), set(labels.split()))
+        self.assertEqual(set(self.complete("./run", "deps", "''")), set(re.search(r"\((.*)\)", run("deps", "x").stderr)[1].split(", ")))
+        self.assertEqual(self.complete("./run", "up", "''"), ["--no-postgres"])
+        told = run("--help").stdout
+        for word in {*labels.split(), *self.complete("./run", "build", "''"), *self.complete("./run", "deps", "''")}:
+            self.assertRegex(told, rf"\b{word}\b")
 
     def test_scripts(self):
         scripts = [path for path in rules.tracked(ROOT)

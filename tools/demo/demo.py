@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""./run demo: a recorded market through a real Kafka and the real producer, live in the terminal, checked at the end."""
+"""./run demo: a recorded market through a real Kafka, the real producer and the real archiver, live in the terminal, checked
+at the end."""
 
 import argparse
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 
+import archive
 import market
 import screen
 
@@ -38,7 +40,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(
         prog="./run demo", description=__doc__,
         epilog="The market is a recording of 345 s, looped in event time; the clock is a rehearsal clock.")
-    parser.add_argument("--keep", action="store_true", help="leave Kafka, the topics and the producer running")
+    parser.add_argument("--keep", action="store_true", help="leave Kafka, PostgreSQL, the topics and both services running")
     parser.add_argument("--synthetic", action="store_true", help="a generated market instead of the recorded one")
     parser.add_argument("--hours", type=float, default=8, help="hours of market (default 8)")
     parser.add_argument("--speed", type=float, default=480, help="market seconds per second, up to 1000 (default 480)")
@@ -127,6 +129,8 @@ def run(args, stack):
     folder = ROOT / "var" / "demo" / prefix.rstrip(".")
     folder.mkdir(parents=True, exist_ok=True)
     command = replay_command(args)
+    store = archive.Archive(folder, prefix)
+    stack.append(("PostgreSQL", store.end))
     bootstrap, was_there = broker(stack)
     say(f"Kafka at {bootstrap}; topics {prefix}*")
     market.check(subprocess.run([str(BIN / "l2ctl"), "topics", "apply", "-b", bootstrap, "-p", prefix, "--partitions", "2"],
@@ -137,6 +141,11 @@ def run(args, stack):
     environment = dict(os.environ, L2_CLOCK=f"{real_start:.3f}/{description['first_event_time_us'] / 1e6:.6f}/{args.speed:g}")
     producer, port = start_producer(folder, bootstrap, prefix, environment)
     stack.append(("feature-producer", lambda: stop(producer, DRAIN_SECONDS)))
+    if store.begin(bootstrap, prefix, environment):
+        stack.append(("bar-archiver", lambda: stop(store.process, DRAIN_SECONDS)))
+        say(f"PostgreSQL at 127.0.0.1:{store.server.port}; bar-archiver stores the bars in database {store.database}")
+    else:
+        say(f"no bar is archived; the rest goes on ({store.why})")
     reader = market.Reader(bootstrap, prefix, BAR_SECONDS)
     say(f"replaying {args.hours:g} h of {'a synthetic' if args.synthetic else 'the recorded, looped'} market "
         f"at {args.speed:g} x: about {args.hours * 3600 / args.speed:.0f} s")
@@ -156,8 +165,13 @@ def run(args, stack):
     reader.close()
     say("checking: every bar once, none missing (reads both topics whole)")
     result = market.audit(bootstrap, prefix, description, BAR_SECONDS, reader)
-    result.update(snapshots=taken, dead_letters=dead)
-    screen.summary(args, result, description, bootstrap, prefix, folder.relative_to(ROOT), port, was_there)
+    result.update(snapshots=taken, dead_letters=dead, archived=None)
+    if store.process is not None:
+        result["archived"], is_whole = store.audit(result["by_symbol"])
+        result["ok"] = result["ok"] and is_whole
+        if not is_whole:
+            result["faults"].append(f"the archive has not every bar: see {store.log.relative_to(ROOT)}")
+    screen.summary(args, result, description, bootstrap, prefix, folder.relative_to(ROOT), port, store)
     if args.keep:
         stack.clear()
     return 0 if result["ok"] else 1

@@ -48,10 +48,10 @@ def http_ok(port, path):
     return get(port, path) is not None
 
 
-def metric(port, name):
-    """The sum over the labels of one metric."""
+def metric(port, name, value=""):
+    """The sum over the labels of one metric, or over those that name this value."""
     return sum(float(line.rsplit(" ", 1)[1]) for line in (get(port, "/metrics") or "").splitlines()
-               if line.split("{")[0].split(" ")[0] == name)
+               if line.split("{")[0].split(" ")[0] == name and value in line)
 
 
 def snapshots_taken(port):
@@ -165,5 +165,6 @@ def audit(bootstrap, prefix, description, bar_seconds, reader):
         faults += [f"{f['symbol']}: feature {f['bar_time']}: l2_{c} is not its source row's" for c in COLUMNS
                    if f["l2_" + c] != (source[c] if source else None)]
     ms = latencies_ms(bootstrap, prefix, reader.readable)
-    return {"bars": len(bars), "features": len(features), "faults": faults, "ok": not faults and bool(bars),
+    by_symbol = dict(collections.Counter(b["symbol"] for b in bars))
+    return {"bars": len(bars), "by_symbol": by_symbol, "features": len(features), "faults": faults, "ok": not faults and bool(bars),
             "p50_ms": ms[len(ms) // 2] if ms else None, "p99_ms": ms[int(len(ms) * 0.99)] if ms else None, "measured": len(ms)}

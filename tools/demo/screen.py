@@ -56,7 +56,7 @@ class Table:
         sys.stdout.flush()
 
 
-def summary(args, result, description, bootstrap, prefix, folder, port, kafka_was_there):
+def summary(args, result, description, bootstrap, prefix, folder, port, store):
     seconds = args.hours * 3600 / args.speed
     source = "SYNTHETIC: a generated market" if args.synthetic else (
         f"a real recording of 345 s (Binance USD-M, 2024-08-08), LOOPED in event time")
@@ -67,7 +67,13 @@ def summary(args, result, description, bootstrap, prefix, folder, port, kafka_wa
     if result["measured"]:
         print(f"  latency       p50 {result['p50_ms']:.0f} ms, p99 {result['p99_ms']:.0f} ms over {result['measured']} bars: "
               "closing snapshot's Kafka time → feature readable, real time")
-    print("  check         " + ("no bar is missing or doubled, every feature is the row of 20 bars before: OK"
+    if result["archived"] is not None:
+        for symbol in description["symbols"]:
+            stored = [f"{rows.get(symbol, 0)} {what}" for what, rows in
+                      (("bars", result["archived"]["l2_snapshots"]), ("candles", result["archived"]["ohlcv"]))]
+            print(f"  archive       {symbol}: {', '.join(stored)} in PostgreSQL")
+    print("  check         " + ("no bar is missing or doubled, every feature is the row of 20 bars before"
+                                + (", every bar is archived: OK" if result["archived"] is not None else ": OK")
                                 if result["ok"] else "FAILED"))
     for fault in result["faults"][:20]:
         print(f"                {fault}")
@@ -75,7 +81,10 @@ def summary(args, result, description, bootstrap, prefix, folder, port, kafka_wa
     if args.keep:
         print(f"  export L2_KAFKA_BOOTSTRAP_SERVERS={bootstrap} L2_TOPIC_PREFIX={prefix}")
         print("  build/release/bin/l2ctl tail l2.features --follow        (and the README's examples)")
-        print(f"  curl -s http://127.0.0.1:{port}/metrics        (Kafka: ./run status, ./run down)")
+        print(f"  curl -s http://127.0.0.1:{port}/metrics        (Kafka and PostgreSQL: ./run status, ./run down)")
+        if result["archived"] is not None:
+            print(f"  PGPASSWORD=$(cat {store.server.password_file('reader')}) psql -h 127.0.0.1 -p {store.server.port} "
+                  f"-U reader {store.database} -c 'SELECT symbol, count(*) FROM l2flow.l2_snapshots GROUP BY 1'")
     else:
         print("  ./run demo --keep        leaves all of it running, to look around")
     print("  ./run test               every test")

@@ -3,13 +3,14 @@ _l2flow_run() {
     local word=${COMP_WORDS[COMP_CWORD]} words="demo test build up down status deps fuzz soak bench coverage format completion --help"
     if [ "$COMP_CWORD" -gt 1 ]; then
         case ${COMP_WORDS[1]} in
-            demo) words="--keep --synthetic" ;;
+            demo) words="--keep --synthetic --hours --speed" ;;
             test) words="unit sim contract tsan integration e2e fault fuzz tidy" ;;
             up) words="--no-postgres" ;;
             build) words="release dev asan tsan coverage fuzz" ;;
-            deps) words="build kafka python postgres test tsan" ;;
-            fuzz) words="--seconds" ;;
-            soak) words="--cycles" ;;
+            deps) words="build kafka python database postgres test tsan" ;;
+            fuzz) words="--seconds --jobs --only --merge --no-save --build" ;;
+            soak) words="--cycles --faults --seed" ;;
+            bench) words="rate decode latency restart memory flat cost archiver rolling takeover --quick" ;;
             completion) words="bash" ;;
             *) words="" ;;
         esac

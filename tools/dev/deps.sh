@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# deps.sh [build] [kafka] [python] [postgres] [test] [tsan]: install what is missing; nothing named: all of it.
+# deps.sh [build] [kafka] [python] [database] [postgres] [test] [tsan]: install what is missing; nothing named: all of it.
 #   build    compiler, libraries and librdkafka         kafka   Java and the Kafka server's jars
-#   postgres PostgreSQL 15 and, where it can be, TimescaleDB
+#   database PostgreSQL 15                              postgres the same and, where it can be, TimescaleDB
 #   tsan     librdkafka once more, for ThreadSanitizer
 #   python   .deps/venv with the client libraries       test    clang, kcat, the linters and a schema registry
 # Idempotent: what is there is left alone. As root apt packages are installed; as a plain user the missing ones are named.
@@ -26,14 +26,14 @@ packages_of() {
             jars_are_right || command -v mvn >/dev/null || echo maven
             ;;
         python) python_with_venv >/dev/null || printf '%s\n' python3 python3-venv ;;
-        postgres) postgres_is_there || printf '%s\n' postgresql-15 postgresql-client-15 ;;
+        database | postgres) postgres_is_there || printf '%s\n' postgresql-15 postgresql-client-15 ;;
         tsan) printf '%s\n' "${TEST_PACKAGES[@]}" ;;
         test)
             packages_of python && printf '%s\n' "${TEST_PACKAGES[@]}"
             command -v javac >/dev/null || echo openjdk-17-jdk-headless # java File.java: the contract with Java's Avro
             [ -e "$DEPS/registry/stamp" ] || command -v mvn >/dev/null || echo maven
             ;;
-        *) die 64 "deps: no such part: $1 (build, kafka, python, postgres, test, tsan)" ;;
+        *) die 64 "deps: no such part: $1 (build, kafka, python, database, postgres, test, tsan)" ;;
     esac
 }
 
@@ -131,13 +131,14 @@ mkdir -p "$DEPS"
 exec 9>"$DEPS/lock"
 flock -w 900 9 || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
 [ $# -gt 0 ] || set -- build kafka python postgres test tsan
-[[ " $* " != *" postgres "* ]] || no_main_cluster
+[[ ! " $* " =~ \ (database|postgres)\  ]] || no_main_cluster
 need_packages "$@"
 for part in "$@"; do
     case $part in
         build) "$ROOT/tools/dev/librdkafka.sh" ;;
         tsan) "$ROOT/tools/dev/librdkafka.sh" tsan ;;
         kafka) deps_kafka ;;
+        database) ;; # its packages are all
         postgres) "$ROOT/tools/dev/timescale.sh" ;;
         python) requirements requirements.txt ;;
         test)

@@ -33,7 +33,7 @@ enum err_class ctl_decoder_open(const struct config *config, const volatile sig_
     for (size_t i = 0; i < codec_records_n; i++)
         most = codec_records[i]->struct_size > most ? codec_records[i]->struct_size : most;
     d.value = malloc(most);
-    d.readers = calloc(codec_records_n, sizeof(struct codec_reader *));
+    d.readers = calloc(codec_records_n + 1, sizeof(struct codec_reader *));
     enum err_class e =
         d.value == NULL || d.readers == NULL ? err_set(err, ERR_FATAL, "out of memory") : ERR_OK;
     if (e == ERR_OK && config != NULL && connect_registry_wanted(config))
@@ -68,8 +68,9 @@ static const struct codec_record *record_of(uint64_t fingerprint)
     return ours;
 }
 
-static enum err_class reader_of(struct ctl_decoder *d, const struct codec_record *record,
-                                struct codec_reader **ret_reader, struct err *err)
+/* NULL: err says why. */
+static struct codec_reader *reader_of(struct ctl_decoder *d, const struct codec_record *record,
+                                      struct err *err)
 {
     const struct codec_ids ids = {d->registry != NULL ? find : NULL, d};
     size_t i = 0;
@@ -77,9 +78,8 @@ static enum err_class reader_of(struct ctl_decoder *d, const struct codec_record
     while (codec_records[i] != record)
         i++;
     if (d->readers[i] == NULL && codec_reader_new(record, &ids, &d->readers[i], err) != ERR_OK)
-        return err->class;
-    *ret_reader = d->readers[i];
-    return ERR_OK;
+        return NULL;
+    return d->readers[i];
 }
 
 static enum err_class away(uint32_t id, struct codec_registry *registry, struct err *err)
@@ -105,9 +105,9 @@ static enum err_class decode_as(struct ctl_decoder *d, const struct codec_record
                                 const struct codec_head *head, struct ctl_item *item,
                                 struct err *err)
 {
-    struct codec_reader *reader;
+    struct codec_reader *const reader = reader_of(d, record, err);
 
-    if (reader_of(d, record, &reader, err) != ERR_OK)
+    if (reader == NULL)
         return err->class;
     const enum codec_status status =
         codec_reader_decode(reader, item->bytes, item->bytes_n, d->value);

@@ -7,8 +7,7 @@ same records in our own schema. Outputs carry the ids under which they were regi
 
 Its metrics say so all the while: requests by outcome, the cache's answers, the partition that is held and for how long.
 
-Seen to fail on: no bus_hold, the records behind the held one in its batch taken all the same, no resumption; hits counted as
-misses, a hold's time begun anew at each look.
+Seen to fail on: no bus_hold, the records behind the held one in its batch taken all the same, no resumption.
 """
 import io
 import json

@@ -1,16 +1,22 @@
 """What the docs say against what there is: tables from the binaries, reasons of dead letters, links.
 
 Seen to fail: with a configuration row's help changed, a metric added, the README's row of one reason gone, a heading renamed that
-another page points to, a figure of bench/soak.json changed by hand.
+another page points to, a figure of bench/soak.json changed by hand, a word of the demo's last line.
 """
 
+import contextlib
+import io
 import re
 import subprocess
+import sys
+import types
 import unittest
 
 import tables
 
 ROOT = tables.ROOT
+sys.path.append(str(ROOT / "tools" / "demo"))
+import screen  # noqa: E402  (the folder has to be on the path first)
 
 
 def pages():
@@ -39,6 +45,18 @@ class Docs(unittest.TestCase):
         told = re.findall(r"^\| `(\w+)` \|", section, flags=re.M)
         row = next(m for m in tables.metrics(tables.say("feature-producer", "--print-metrics")) if m[0] == "l2flow_fp_dead_letters_total")
         self.assertEqual(told, [reason for reason in row[4] if reason != "accepted"])
+
+    def test_readme_shows_what_the_demo_prints(self):
+        args = types.SimpleNamespace(hours=8, speed=480, synthetic=False, keep=False)
+        rows = {"BTCUSDT": 32, "ETHUSDT": 32}
+        result = {"snapshots": 1, "bars": 64, "features": 64, "dead_letters": 0, "measured": 0, "ok": True, "faults": [],
+                  "archived": {"l2_snapshots": rows, "ohlcv": rows}}
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            screen.summary(args, result, {"symbols": rows}, "", "", "", 0, None)
+        block = next(block for block in re.findall(r"^```\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+                     if "  check  " in block)
+        for line in block.splitlines():
+            self.assertIn(line, printed.getvalue().splitlines())
 
     def test_links_lead_somewhere(self):
         for path in pages():
