@@ -15,8 +15,6 @@ BUILD_PACKAGES=(gcc g++ make cmake ninja-build pkg-config python3 zlib1g-dev lib
 # faketime: clocks that jump; openssl: throw-away certificates
 TEST_PACKAGES=(clang-19 libclang-rt-19-dev faketime kcat git openssl shellcheck)
 
-have_package() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
-
 # The packages that a part asks for; Java, Maven and Python may also have come another way.
 packages_of() {
     case $1 in
