@@ -117,16 +117,13 @@ static enum err_class describe(struct admin *a, const char *principal, struct bu
         return err_set(err, ERR_REJECT, "access control: %s: %s", principal, text);
     admin_begin(a, RD_KAFKA_ADMIN_OP_DESCRIBEACLS);
     rd_kafka_DescribeAcls(a->rk, filter, a->options, a->queue);
-    rd_kafka_event_t *event = admin_wait(a, "describe access control", err);
-
-    if (event == NULL) {
-        e = err->class;
-    } else {
-        const rd_kafka_AclBinding_t **found =
-            rd_kafka_DescribeAcls_result_acls(rd_kafka_event_DescribeAcls_result(event), &found_n);
+    e = admin_wait(a, "describe access control", err);
+    if (e == ERR_OK) {
+        const rd_kafka_AclBinding_t **found = rd_kafka_DescribeAcls_result_acls(
+            rd_kafka_event_DescribeAcls_result(a->event), &found_n);
         e = take_rows(found, found_n, principal, ret_acls, max, ret_n, err);
     }
-    admin_end(a, event);
+    admin_end(a);
     rd_kafka_AclBinding_destroy(filter);
     return e;
 }
@@ -144,14 +141,11 @@ static enum err_class check_right(struct admin *a, struct err *err)
     admin_begin(a, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER);
     rd_kafka_error_destroy(rd_kafka_AdminOptions_set_include_authorized_operations(a->options, 1));
     rd_kafka_DescribeCluster(a->rk, a->options, a->queue);
-    rd_kafka_event_t *event = admin_wait(a, "describe access control", err);
-
-    if (event == NULL) {
-        e = err->class;
-    } else {
+    e = admin_wait(a, "describe access control", err);
+    if (e == ERR_OK) {
         const rd_kafka_AclOperation_t *operations =
             rd_kafka_DescribeCluster_result_authorized_operations(
-                rd_kafka_event_DescribeCluster_result(event), &n);
+                rd_kafka_event_DescribeCluster_result(a->event), &n);
 
         for (size_t i = 0; i < n; i++)
             may |= operations[i] == RD_KAFKA_ACL_OPERATION_DESCRIBE ||
@@ -162,7 +156,7 @@ static enum err_class check_right(struct admin *a, struct err *err)
                         "superuser of the cluster",
                         a->client->address);
     }
-    admin_end(a, event);
+    admin_end(a);
     return e;
 }
 
@@ -220,66 +214,57 @@ static enum err_class bindings_of(const struct bus_acl *acls, unsigned n, bool i
     return ERR_OK;
 }
 
-static enum err_class create(struct admin *a, const struct bus_acl *acls, unsigned n,
-                             struct err *err)
+/* The i-th row's error; NULL: none, as for rows that there are not. */
+static const rd_kafka_error_t *error_of(const struct admin *a, bool is_delete, unsigned i)
+{
+    size_t n = 0;
+
+    if (is_delete) {
+        const rd_kafka_DeleteAcls_result_response_t **results =
+            rd_kafka_DeleteAcls_result_responses(rd_kafka_event_DeleteAcls_result(a->event), &n);
+        return i < n ? rd_kafka_DeleteAcls_result_response_error(results[i]) : NULL;
+    }
+    const rd_kafka_acl_result_t **results =
+        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(a->event), &n);
+    return i < n ? rd_kafka_acl_result_error(results[i]) : NULL;
+}
+
+static enum err_class change(struct admin *a, const struct bus_acl *acls, unsigned n,
+                             bool is_delete, struct err *err)
 {
     rd_kafka_AclBinding_t *made[BUS_ACLS_MAX];
-    size_t results_n = 0;
-    enum err_class e = bindings_of(acls, n, false, made, err);
+    enum err_class e = bindings_of(acls, n, is_delete, made, err);
 
     if (e != ERR_OK)
         return e;
-    admin_begin(a, RD_KAFKA_ADMIN_OP_CREATEACLS);
-    rd_kafka_CreateAcls(a->rk, made, n, a->options, a->queue);
-    rd_kafka_event_t *event = admin_wait(a, "create access control", err);
+    admin_begin(a, is_delete ? RD_KAFKA_ADMIN_OP_DELETEACLS : RD_KAFKA_ADMIN_OP_CREATEACLS);
+    (is_delete ? rd_kafka_DeleteAcls : rd_kafka_CreateAcls)(a->rk, made, n, a->options, a->queue);
+    e = admin_wait(a, is_delete ? "delete access control" : "create access control", err);
+    for (unsigned i = 0; e == ERR_OK && i < n; i++) {
+        const rd_kafka_error_t *error = error_of(a, is_delete, i);
 
-    if (event == NULL) {
-        e = err->class;
-    } else {
-        const rd_kafka_acl_result_t **results =
-            rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &results_n);
-
-        for (size_t i = 0; e == ERR_OK && i < results_n; i++) {
-            const rd_kafka_error_t *error = rd_kafka_acl_result_error(results[i]);
-            if (error != NULL)
-                e = client_err(a->client, err, acls[i].name, rd_kafka_error_code(error),
-                               rd_kafka_error_string(error));
-        }
+        if (error != NULL)
+            e = client_err(a->client, err, acls[i].name, rd_kafka_error_code(error),
+                           rd_kafka_error_string(error));
     }
-    admin_end(a, event);
+    admin_end(a);
     rd_kafka_AclBinding_destroy_array(made, n);
     return e;
 }
 
-static enum err_class delete_rows(struct admin *a, const struct bus_acl *acls, unsigned n,
-                                  struct err *err)
+static enum err_class change_all(const struct bus_setting *settings, unsigned settings_n,
+                                 const struct bus_acl *acls, unsigned n, bool is_delete,
+                                 int timeout_ms, struct err *err)
 {
-    rd_kafka_AclBinding_t *made[BUS_ACLS_MAX];
-    size_t results_n = 0;
-    enum err_class e = bindings_of(acls, n, true, made, err);
+    struct client client;
+    struct admin a;
+    enum err_class e =
+        n == 0 ? ERR_OK : admin_open(&a, &client, settings, settings_n, timeout_ms, err);
 
-    if (e != ERR_OK)
+    if (n == 0 || e != ERR_OK)
         return e;
-    admin_begin(a, RD_KAFKA_ADMIN_OP_DELETEACLS);
-    rd_kafka_DeleteAcls(a->rk, made, n, a->options, a->queue);
-    rd_kafka_event_t *event = admin_wait(a, "delete access control", err);
-
-    if (event == NULL) {
-        e = err->class;
-    } else {
-        const rd_kafka_DeleteAcls_result_response_t **results =
-            rd_kafka_DeleteAcls_result_responses(rd_kafka_event_DeleteAcls_result(event),
-                                                 &results_n);
-
-        for (size_t i = 0; e == ERR_OK && i < results_n; i++) {
-            const rd_kafka_error_t *error = rd_kafka_DeleteAcls_result_response_error(results[i]);
-            if (error != NULL)
-                e = client_err(a->client, err, acls[i].name, rd_kafka_error_code(error),
-                               rd_kafka_error_string(error));
-        }
-    }
-    admin_end(a, event);
-    rd_kafka_AclBinding_destroy_array(made, n);
+    e = change(&a, acls, n, is_delete, err);
+    admin_close(&a);
     return e;
 }
 
@@ -287,30 +272,12 @@ enum err_class bus_acls_create(const struct bus_setting *settings, unsigned sett
                                const struct bus_acl *acls, unsigned n, int timeout_ms,
                                struct err *err)
 {
-    struct client client;
-    struct admin a;
-    enum err_class e =
-        n == 0 ? ERR_OK : admin_open(&a, &client, settings, settings_n, timeout_ms, err);
-
-    if (n == 0 || e != ERR_OK)
-        return e;
-    e = create(&a, acls, n, err);
-    admin_close(&a);
-    return e;
+    return change_all(settings, settings_n, acls, n, false, timeout_ms, err);
 }
 
 enum err_class bus_acls_delete(const struct bus_setting *settings, unsigned settings_n,
                                const struct bus_acl *acls, unsigned n, int timeout_ms,
                                struct err *err)
 {
-    struct client client;
-    struct admin a;
-    enum err_class e =
-        n == 0 ? ERR_OK : admin_open(&a, &client, settings, settings_n, timeout_ms, err);
-
-    if (n == 0 || e != ERR_OK)
-        return e;
-    e = delete_rows(&a, acls, n, err);
-    admin_close(&a);
-    return e;
+    return change_all(settings, settings_n, acls, n, true, timeout_ms, err);
 }

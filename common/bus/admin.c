@@ -32,31 +32,27 @@ void admin_begin(struct admin *a, rd_kafka_admin_op_t operation)
     (void)rd_kafka_AdminOptions_set_request_timeout(a->options, remaining_ms(a), text, sizeof text);
 }
 
-/* Waits for the answer. NULL: an error, told in err. The caller destroys the event, after use. */
-rd_kafka_event_t *admin_wait(struct admin *a, const char *what, struct err *err)
+enum err_class admin_wait(struct admin *a, const char *what, struct err *err)
 {
     /* librdkafka answers by the request's own time-out; the second on top is for its answer to
      * arrive. A refused login is not waited out: it would be refused again. */
     const int64_t until_us = clk_mono_us() + INT64_C(1000) * (remaining_ms(a) + 1000);
-    rd_kafka_event_t *event = NULL;
 
-    while (event == NULL && clk_mono_us() < until_us && !client_refused(a->client))
-        event = rd_kafka_queue_poll(a->queue, ADMIN_LOOK_MS);
-    if (event == NULL) {
-        (void)client_err(a->client, err, what, RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer in time");
-    } else if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        (void)client_err(a->client, err, what, rd_kafka_event_error(event),
-                         rd_kafka_event_error_string(event));
-        rd_kafka_event_destroy(event);
-        event = NULL;
-    }
-    return event;
+    a->event = NULL;
+    while (a->event == NULL && clk_mono_us() < until_us && !client_refused(a->client))
+        a->event = rd_kafka_queue_poll(a->queue, ADMIN_LOOK_MS);
+    if (a->event == NULL)
+        return client_err(a->client, err, what, RD_KAFKA_RESP_ERR__TIMED_OUT, "no answer in time");
+    if (rd_kafka_event_error(a->event) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return client_err(a->client, err, what, rd_kafka_event_error(a->event),
+                          rd_kafka_event_error_string(a->event));
+    return ERR_OK;
 }
 
-void admin_end(struct admin *a, rd_kafka_event_t *event)
+void admin_end(struct admin *a)
 {
-    if (event != NULL)
-        rd_kafka_event_destroy(event);
+    if (a->event != NULL)
+        rd_kafka_event_destroy(a->event);
     rd_kafka_AdminOptions_destroy(a->options);
     rd_kafka_queue_destroy(a->queue);
 }
@@ -108,13 +104,10 @@ static enum err_class describe_topics(struct admin *a, struct bus_topic *topics,
 
     admin_begin(a, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
     rd_kafka_DescribeTopics(a->rk, collection, a->options, a->queue);
-    rd_kafka_event_t *event = admin_wait(a, "describe topics", err);
-
-    if (event == NULL) {
-        e = err->class;
-    } else {
+    e = admin_wait(a, "describe topics", err);
+    if (e == ERR_OK) {
         const rd_kafka_TopicDescription_t **found = rd_kafka_DescribeTopics_result_topics(
-            rd_kafka_event_DescribeTopics_result(event), &found_n);
+            rd_kafka_event_DescribeTopics_result(a->event), &found_n);
 
         for (size_t i = 0; e == ERR_OK && i < found_n; i++) {
             struct bus_topic *topic = find(topics, n, rd_kafka_TopicDescription_name(found[i]));
@@ -123,7 +116,7 @@ static enum err_class describe_topics(struct admin *a, struct bus_topic *topics,
                 e = take_description(a, topic, found[i], err);
         }
     }
-    admin_end(a, event);
+    admin_end(a);
     rd_kafka_TopicCollection_destroy(collection);
     return e;
 }
@@ -160,13 +153,10 @@ static enum err_class describe_settings(struct admin *a, struct bus_topic *topic
         return ERR_OK;
     admin_begin(a, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
     rd_kafka_DescribeConfigs(a->rk, wanted, wanted_n, a->options, a->queue);
-    rd_kafka_event_t *event = admin_wait(a, "describe topic settings", err);
-
-    if (event == NULL) {
-        e = err->class;
-    } else {
+    e = admin_wait(a, "describe topic settings", err);
+    if (e == ERR_OK) {
         const rd_kafka_ConfigResource_t **found = rd_kafka_DescribeConfigs_result_resources(
-            rd_kafka_event_DescribeConfigs_result(event), &found_n);
+            rd_kafka_event_DescribeConfigs_result(a->event), &found_n);
 
         for (size_t i = 0; e == ERR_OK && i < found_n; i++) {
             const char *name = rd_kafka_ConfigResource_name(found[i]);
@@ -179,7 +169,7 @@ static enum err_class describe_settings(struct admin *a, struct bus_topic *topic
                 take_settings(topic, found[i]);
         }
     }
-    admin_end(a, event);
+    admin_end(a);
     rd_kafka_ConfigResource_destroy_array(wanted, wanted_n);
     return e;
 }
@@ -212,6 +202,18 @@ enum err_class admin_describe(struct client *client, rd_kafka_t *rk, struct bus_
     return describe(&a, topics, n, err);
 }
 
+enum err_class admin_find(struct client *client, rd_kafka_t *rk, struct bus_topic *topics,
+                          unsigned n, int timeout_ms, struct err *err)
+{
+    enum err_class e = admin_describe(client, rk, topics, n, timeout_ms, err);
+
+    for (unsigned i = 0; e == ERR_OK && i < n; i++)
+        if (topics[i].partitions == 0)
+            e = err_set(err, ERR_REJECT, "topic %s: is not there (broker %s): l2ctl topics apply",
+                        topics[i].name, client->address);
+    return e;
+}
+
 enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *topic, int first,
                              int n, int64_t spec, int timeout_ms, int64_t *ret_offsets,
                              struct err *err)
@@ -228,13 +230,10 @@ enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *
     rd_kafka_error_destroy(rd_kafka_AdminOptions_set_isolation_level(
         a.options, RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED));
     rd_kafka_ListOffsets(rk, list, a.options, a.queue);
-    rd_kafka_event_t *event = admin_wait(&a, topic, err);
-
-    if (event == NULL) {
-        e = err->class;
-    } else {
+    e = admin_wait(&a, topic, err);
+    if (e == ERR_OK) {
         const rd_kafka_ListOffsetsResultInfo_t **found =
-            rd_kafka_ListOffsets_result_infos(rd_kafka_event_ListOffsets_result(event), &found_n);
+            rd_kafka_ListOffsets_result_infos(rd_kafka_event_ListOffsets_result(a.event), &found_n);
 
         for (size_t i = 0; e == ERR_OK && i < found_n; i++) {
             const rd_kafka_topic_partition_t *p =
@@ -249,7 +248,7 @@ enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *
             e = err_set(err, ERR_RETRY, "topic %s: offsets of %zu of %d partitions", topic, found_n,
                         n);
     }
-    admin_end(&a, event);
+    admin_end(&a);
     rd_kafka_topic_partition_list_destroy(list);
     return e;
 }
@@ -367,18 +366,15 @@ static enum err_class create(struct admin *a, const struct bus_topic *topics, un
     if (e == ERR_OK) {
         admin_begin(a, RD_KAFKA_ADMIN_OP_CREATETOPICS);
         rd_kafka_CreateTopics(a->rk, made, made_n, a->options, a->queue);
-        rd_kafka_event_t *event = admin_wait(a, "create topics", err);
+        e = admin_wait(a, "create topics", err);
         size_t results_n = 0;
-
-        if (event == NULL) {
-            e = err->class;
-        } else {
+        if (e == ERR_OK) {
             const rd_kafka_topic_result_t **results = rd_kafka_CreateTopics_result_topics(
-                rd_kafka_event_CreateTopics_result(event), &results_n);
+                rd_kafka_event_CreateTopics_result(a->event), &results_n);
 
             e = take_results(a, results, results_n, err);
         }
-        admin_end(a, event);
+        admin_end(a);
     }
     rd_kafka_NewTopic_destroy_array(made, made_n);
     return e == ERR_OK ? wait_visible(a, names, partitions, n, err) : e;
@@ -455,14 +451,11 @@ static enum err_class alter(struct admin *a, const struct bus_topic *topics, uns
     if (e == ERR_OK && changes_n > 0) {
         admin_begin(a, RD_KAFKA_ADMIN_OP_INCREMENTALALTERCONFIGS);
         rd_kafka_IncrementalAlterConfigs(a->rk, changes, changes_n, a->options, a->queue);
-        rd_kafka_event_t *event = admin_wait(a, "alter topic settings", err);
-
-        if (event == NULL) {
-            e = err->class;
-        } else {
+        e = admin_wait(a, "alter topic settings", err);
+        if (e == ERR_OK) {
             const rd_kafka_ConfigResource_t **results =
                 rd_kafka_IncrementalAlterConfigs_result_resources(
-                    rd_kafka_event_IncrementalAlterConfigs_result(event), &results_n);
+                    rd_kafka_event_IncrementalAlterConfigs_result(a->event), &results_n);
 
             for (size_t i = 0; e == ERR_OK && i < results_n; i++)
                 if (rd_kafka_ConfigResource_error(results[i]) != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -470,7 +463,7 @@ static enum err_class alter(struct admin *a, const struct bus_topic *topics, uns
                                    rd_kafka_ConfigResource_error(results[i]),
                                    rd_kafka_ConfigResource_error_string(results[i]));
         }
-        admin_end(a, event);
+        admin_end(a);
     }
     rd_kafka_ConfigResource_destroy_array(changes, changes_n);
     return e == ERR_OK ? wait_altered(a, topics, n, err) : e;
@@ -505,17 +498,14 @@ static enum err_class delete_topics(struct admin *a, const char *const *names, u
         doomed[i] = rd_kafka_DeleteTopic_new(names[i]);
     admin_begin(a, RD_KAFKA_ADMIN_OP_DELETETOPICS);
     rd_kafka_DeleteTopics(a->rk, doomed, n, a->options, a->queue);
-    rd_kafka_event_t *event = admin_wait(a, "delete topics", err);
-
-    if (event == NULL) {
-        e = err->class;
-    } else {
+    e = admin_wait(a, "delete topics", err);
+    if (e == ERR_OK) {
         const rd_kafka_topic_result_t **results = rd_kafka_DeleteTopics_result_topics(
-            rd_kafka_event_DeleteTopics_result(event), &results_n);
+            rd_kafka_event_DeleteTopics_result(a->event), &results_n);
 
         e = take_results(a, results, results_n, err);
     }
-    admin_end(a, event);
+    admin_end(a);
     rd_kafka_DeleteTopic_destroy_array(doomed, n);
     return e == ERR_OK ? wait_visible(a, names, none, n, err) : e;
 }

@@ -10,6 +10,7 @@ struct admin {
     rd_kafka_t *rk;
     rd_kafka_queue_t *queue; /* of the request under way */
     rd_kafka_AdminOptions_t *options; /* likewise */
+    rd_kafka_event_t *event; /* its answer; NULL: none came */
     int64_t deadline_us;
 };
 
@@ -18,15 +19,18 @@ enum err_class admin_open(struct admin *a, struct client *client,
                           const struct bus_setting *settings, unsigned settings_n, int timeout_ms,
                           struct err *err) MUST_CHECK;
 void admin_close(struct admin *a);
-/* Between them one request is put to a->queue with a->options. */
+/* Between begin and wait one request is put to a->queue with a->options; its answer is a->event
+ * up to end, which is called after a failure too. */
 void admin_begin(struct admin *a, rd_kafka_admin_op_t operation);
-/* The answer, which admin_end destroys; NULL: an error, told in err. */
-rd_kafka_event_t *admin_wait(struct admin *a, const char *what, struct err *err);
-void admin_end(struct admin *a, rd_kafka_event_t *event);
+enum err_class admin_wait(struct admin *a, const char *what, struct err *err) MUST_CHECK;
+void admin_end(struct admin *a);
 
 /* As bus_topics_describe. */
 enum err_class admin_describe(struct client *client, rd_kafka_t *rk, struct bus_topic *topics,
                               unsigned n, int timeout_ms, struct err *err) MUST_CHECK;
+/* The same; a topic that is not there is ERR_REJECT. */
+enum err_class admin_find(struct client *client, rd_kafka_t *rk, struct bus_topic *topics,
+                          unsigned n, int timeout_ms, struct err *err) MUST_CHECK;
 /*
  * Offsets of partitions [first, first + n) at spec, RD_KAFKA_OFFSET_SPEC_LATEST (the high
  * watermark: open transactions lie below it, which librdkafka's own watermark call hides from a

@@ -332,6 +332,50 @@ enum err_class client_new(struct client *client, rd_kafka_type_t type,
     return e == ERR_OK ? client_start(client, type, conf, ret_rk, err) : e;
 }
 
+static const struct client_row member_defaults[] = {
+    {"fetch.wait.max.ms",
+     "50"}, /* how long an idle fetch blocks a partition that was just started */
+    {"fetch.queue.backoff.ms", "20"}, /* a second by default: the queue ran dry in the meantime */
+    {"queued.max.messages.kbytes", "65536"},
+    {"heartbeat.interval.ms", "1000"},
+    {"socket.timeout.ms", "10000"},
+    {NULL, NULL},
+};
+
+enum err_class client_new_member(struct client *client, const struct bus_setting *settings,
+                                 unsigned settings_n, const char *group_id, const char *instance_id,
+                                 unsigned session_timeout_ms,
+                                 void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t,
+                                                      rd_kafka_topic_partition_list_t *, void *),
+                                 rd_kafka_t **ret_rk, struct err *err)
+{
+    char session[16];
+    const struct client_row fixed[] = {
+        {"group.id", group_id},
+        {"group.instance.id", instance_id},
+        {"group.protocol", "classic"},
+        {"session.timeout.ms", session},
+        {"partition.assignment.strategy", "cooperative-sticky"},
+        {"enable.auto.commit", "false"},
+        {"auto.commit.enable", NULL},
+        {"enable.auto.offset.store", "false"},
+        {"enable.partition.eof", "true"},
+        {"isolation.level", "read_committed"},
+        /* Only for an offset that the log no longer has. Who maps the records sees the jump. */
+        {"auto.offset.reset", "earliest"},
+        {NULL, NULL},
+    };
+    rd_kafka_conf_t *conf;
+
+    (void)snprintf(session, sizeof session, "%u", session_timeout_ms);
+    const enum err_class e =
+        client_conf(client, settings, settings_n, member_defaults, fixed, &conf, err);
+    if (e != ERR_OK)
+        return e;
+    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
+    return client_start(client, RD_KAFKA_CONSUMER, conf, ret_rk, err);
+}
+
 enum err_class client_class(rd_kafka_resp_err_t code)
 {
     switch (code) {

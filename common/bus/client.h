@@ -55,6 +55,13 @@ enum err_class client_new(struct client *client, rd_kafka_type_t type,
                           const struct bus_setting *settings, unsigned settings_n,
                           const struct client_row *defaults, const struct client_row *fixed,
                           rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;
+/* A member of a group, with its librdkafka settings: static, never commits by itself. */
+enum err_class client_new_member(struct client *client, const struct bus_setting *settings,
+                                 unsigned settings_n, const char *group_id, const char *instance_id,
+                                 unsigned session_timeout_ms,
+                                 void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t,
+                                                      rd_kafka_topic_partition_list_t *, void *),
+                                 rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;
 /* Consumes conf. */
 enum err_class client_start(struct client *client, rd_kafka_type_t type, rd_kafka_conf_t *conf,
                             rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;

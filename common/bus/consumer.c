@@ -475,30 +475,12 @@ static enum err_class map(struct bus_consumer *c, unsigned *ret_n, struct err *e
     return ERR_OK;
 }
 
-static void release(struct bus_consumer *c)
-{
-    for (unsigned i = 0; i < c->messages_n; i++)
-        rd_kafka_message_destroy(c->messages[i]);
-    c->messages_n = 0;
-}
-
-/* See poll.c: the batch call never waits. */
 static void refill(struct bus_consumer *c, int timeout_ms)
 {
-    release(c);
-    ssize_t n = rd_kafka_consume_batch_queue(c->queue, 0, c->messages, BUS_BATCH_MAX);
-
-    if (n <= 0 && timeout_ms > 0) {
-        c->messages[0] = rd_kafka_consume_queue(c->queue, timeout_ms);
-        n = c->messages[0] != NULL;
-        if (n == 1) {
-            const ssize_t more =
-                rd_kafka_consume_batch_queue(c->queue, 0, c->messages + 1, BUS_BATCH_MAX - 1);
-
-            n += more > 0 ? more : 0;
-        }
-    }
-    c->messages_n = n > 0 ? (unsigned)n : 0;
+    record_release(c->messages, &c->messages_n);
+    c->messages_n = record_batch(c->queue, c->messages, BUS_BATCH_MAX);
+    if (c->messages_n == 0 && timeout_ms > 0)
+        c->messages_n = record_wait(c->queue, c->messages, BUS_BATCH_MAX, timeout_ms);
 }
 
 static enum err_class serve(struct bus_consumer *c, struct err *err)
@@ -564,44 +546,6 @@ bool bus_consumer_connected(const struct bus_consumer *c)
 
 /* ---- birth and death ---- */
 
-static const struct client_row defaults[] = {
-    {"fetch.wait.max.ms", "50"},
-    {"fetch.queue.backoff.ms", "20"},
-    {"queued.max.messages.kbytes", "65536"},
-    {"heartbeat.interval.ms", "1000"},
-    {"socket.timeout.ms", "10000"},
-    {NULL, NULL},
-};
-
-static enum err_class new_handle(struct bus_consumer *c, const struct bus_consumer_options *o,
-                                 struct err *err)
-{
-    char session[16];
-    const struct client_row fixed[] = {
-        {"group.id", o->group_id},
-        {"group.instance.id", o->group_instance_id},
-        {"group.protocol", "classic"},
-        {"session.timeout.ms", session},
-        {"partition.assignment.strategy", "cooperative-sticky"},
-        {"enable.auto.commit", "false"},
-        {"auto.commit.enable", NULL},
-        {"enable.auto.offset.store", "false"},
-        {"enable.partition.eof", "true"},
-        {"isolation.level", "read_committed"},
-        {"auto.offset.reset", "earliest"}, /* check_gap tells of it */
-        {NULL, NULL},
-    };
-    rd_kafka_conf_t *conf;
-    enum err_class e;
-
-    (void)snprintf(session, sizeof session, "%u", o->session_timeout_ms);
-    e = client_conf(&c->client, o->settings, o->settings_n, defaults, fixed, &conf, err);
-    if (e != ERR_OK)
-        return e;
-    rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
-    return client_start(&c->client, RD_KAFKA_CONSUMER, conf, &c->rk, err);
-}
-
 static enum err_class find_topics(struct bus_consumer *c, const struct bus_consumer_options *o,
                                   struct err *err)
 {
@@ -612,12 +556,9 @@ static enum err_class find_topics(struct bus_consumer *c, const struct bus_consu
         return err_set(err, ERR_FATAL, "bus: out of memory");
     for (unsigned t = 0; t < c->topics_n; t++)
         topics[t].name = c->topics[t];
-    e = admin_describe(&c->client, c->rk, topics, c->topics_n, (int)o->session_timeout_ms, err);
+    e = admin_find(&c->client, c->rk, topics, c->topics_n, (int)o->session_timeout_ms, err);
     for (unsigned t = 0; e == ERR_OK && t < c->topics_n; t++) {
-        if (topics[t].partitions == 0)
-            e = err_set(err, ERR_REJECT, "topic %s: is not there (broker %s): l2ctl topics apply",
-                        c->topics[t], c->client.address);
-        else if (topics[t].partitions > BUS_PARTITIONS_MAX)
+        if (topics[t].partitions > BUS_PARTITIONS_MAX)
             e = err_set(err, ERR_REJECT, "topic %s: %d partitions: at most %d", c->topics[t],
                         topics[t].partitions, BUS_PARTITIONS_MAX);
         else
@@ -689,7 +630,9 @@ enum err_class bus_consumer_new(const struct bus_consumer_options *options,
     c->client.owner = c;
     e = copy_names(c, options, err);
     if (e == ERR_OK)
-        e = new_handle(c, options, err);
+        e = client_new_member(&c->client, options->settings, options->settings_n, options->group_id,
+                              options->group_instance_id, options->session_timeout_ms, on_rebalance,
+                              &c->rk, err);
     if (e == ERR_OK)
         e = find_topics(c, options, err);
     if (e == ERR_OK)
@@ -711,7 +654,7 @@ void bus_consumer_free(struct bus_consumer *c)
         return;
     if (c->answers != NULL && !c->failed && !watch_expired(c->watch))
         finish_commits(c, FREE_WAIT_MS_MAX);
-    release(c);
+    record_release(c->messages, &c->messages_n);
     watch_free(c->watch);
     if (c->answers != NULL)
         rd_kafka_queue_destroy(c->answers);

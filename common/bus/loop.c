@@ -1,4 +1,5 @@
 #include "bus/loop.h"
+#include "bus/record.h"
 
 #include "clk/clk.h"
 
@@ -277,47 +278,6 @@ unsigned bus_partitions(const struct bus *bus)
 
 /* ---- birth and death ---- */
 
-static const struct client_row consumer_defaults[] = {
-    {"fetch.wait.max.ms",
-     "50"}, /* how long an idle fetch blocks a partition that was just started */
-    {"fetch.queue.backoff.ms", "20"}, /* a second by default: the queue ran dry in the meantime */
-    {"queued.min.messages", "100000"},
-    {"queued.max.messages.kbytes", "65536"},
-    {"heartbeat.interval.ms", "1000"},
-    {"socket.timeout.ms", "10000"},
-    {NULL, NULL},
-};
-
-static enum err_class new_consumer(struct bus *bus, const struct bus_options *o, struct err *err)
-{
-    char session[16];
-    const struct client_row fixed[] = {
-        {"group.id", o->group_id},
-        {"group.instance.id", o->group_instance_id},
-        {"group.protocol", "classic"},
-        {"session.timeout.ms", session},
-        {"partition.assignment.strategy", "cooperative-sticky"},
-        {"enable.auto.commit", "false"},
-        {"auto.commit.enable", NULL},
-        {"enable.auto.offset.store", "false"},
-        {"enable.partition.eof", "true"},
-        {"isolation.level", "read_committed"},
-        /* Only for an offset that the log no longer has. poll.c sees the jump and takes the
-           partition away. */
-        {"auto.offset.reset", "earliest"},
-        {NULL, NULL},
-    };
-    rd_kafka_conf_t *conf;
-    enum err_class e;
-
-    (void)snprintf(session, sizeof session, "%u", o->session_timeout_ms);
-    e = client_conf(&bus->client, o->settings, o->settings_n, consumer_defaults, fixed, &conf, err);
-    if (e != ERR_OK)
-        return e;
-    rd_kafka_conf_set_rebalance_cb(conf, group_on_rebalance);
-    return client_start(&bus->client, RD_KAFKA_CONSUMER, conf, &bus->consumer, err);
-}
-
 static enum err_class check_topics(struct bus *bus, const struct bus_options *o, struct err *err)
 {
     struct bus_topic *topics = calloc(o->output_topics_n + 1, sizeof *topics);
@@ -328,13 +288,10 @@ static enum err_class check_topics(struct bus *bus, const struct bus_options *o,
     topics[0].name = o->input_topic;
     for (unsigned i = 0; i < o->output_topics_n; i++)
         topics[i + 1].name = o->output_topics[i];
-    e = admin_describe(&bus->client, bus->consumer, topics, o->output_topics_n + 1,
-                       (int)o->session_timeout_ms, err);
+    e = admin_find(&bus->client, bus->consumer, topics, o->output_topics_n + 1,
+                   (int)o->session_timeout_ms, err);
     for (unsigned i = 0; e == ERR_OK && i <= o->output_topics_n; i++) {
-        if (topics[i].partitions == 0)
-            e = err_set(err, ERR_REJECT, "topic %s: is not there (broker %s): l2ctl topics apply",
-                        topics[i].name, bus->client.address);
-        else if (topics[i].partitions != topics[0].partitions)
+        if (topics[i].partitions != topics[0].partitions)
             e = err_set(err, ERR_REJECT,
                         "topic %s: %d partitions, but %s has %d: l2ctl topics plan", topics[i].name,
                         topics[i].partitions, o->input_topic, topics[0].partitions);
@@ -439,7 +396,9 @@ enum err_class bus_new(const struct bus_options *options, struct bus **ret_bus, 
     bus->session_timeout_ms = options->session_timeout_ms;
     e = copy_names(bus, options) ? ERR_OK : err_set(err, ERR_FATAL, "bus: out of memory");
     if (e == ERR_OK)
-        e = new_consumer(bus, options, err);
+        e = client_new_member(&bus->client, options->settings, options->settings_n,
+                              options->group_id, options->group_instance_id,
+                              options->session_timeout_ms, group_on_rebalance, &bus->consumer, err);
     if (e == ERR_OK)
         e = check_topics(bus, options, err);
     if (e == ERR_OK)
@@ -473,8 +432,7 @@ void bus_free(struct bus *bus)
         return;
     worker_free(bus->worker); /* first: it asks the consumer */
     watch_free(bus->watch);
-    for (unsigned i = 0; i < bus->messages_n; i++)
-        rd_kafka_message_destroy(bus->messages[i]);
+    record_release(bus->messages, &bus->messages_n);
     if (bus->answers != NULL) {
         rd_kafka_queue_cb_event_enable(bus->answers, NULL, NULL);
         rd_kafka_queue_destroy(bus->answers);

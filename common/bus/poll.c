@@ -20,9 +20,7 @@
 static void release(struct bus *bus)
 {
     if (!bus->stashed) {
-        for (unsigned i = 0; i < bus->messages_n; i++)
-            rd_kafka_message_destroy(bus->messages[i]);
-        bus->messages_n = 0;
+        record_release(bus->messages, &bus->messages_n);
     }
     bus->told.n = 0;
 }
@@ -236,11 +234,7 @@ static int wait_ms(const struct bus *bus, int64_t until_us)
                                              : (int)left_ms;
 }
 
-/*
- * librdkafka's batch call waits until the batch is full or the time is up, so it never gets to
- * wait: when it has nothing, the call for one message waits. The worker and the broker's answers
- * wake that one up.
- */
+/* The worker and the broker's answers wake the waiting call up. */
 static enum err_class consume(struct bus *bus, int timeout_ms, struct err *err)
 {
     const int64_t until_us = clk_mono_us() + INT64_C(1000) * timeout_ms;
@@ -250,13 +244,8 @@ static enum err_class consume(struct bus *bus, int timeout_ms, struct err *err)
 
         if (e != ERR_OK)
             return e;
-        ssize_t n = rd_kafka_consume_batch_queue(bus->queue, 0, bus->messages, BUS_BATCH_MAX);
-
-        if (n > 0) {
-            bus->messages_n = (unsigned)n;
-            return ERR_OK;
-        }
-        if (is_due(bus))
+        bus->messages_n = record_batch(bus->queue, bus->messages, BUS_BATCH_MAX);
+        if (bus->messages_n > 0 || is_due(bus))
             return ERR_OK;
         /* A waker sets its news first, then wakes: either we see the news here, or the wait ends at
          * once. */
@@ -267,12 +256,9 @@ static enum err_class consume(struct bus *bus, int timeout_ms, struct err *err)
 
         if (ms == 0)
             return ERR_OK;
-        bus->messages[0] = rd_kafka_consume_queue(bus->queue, ms);
-        if (bus->messages[0] != NULL) {
-            n = rd_kafka_consume_batch_queue(bus->queue, 0, bus->messages + 1, BUS_BATCH_MAX - 1);
-            bus->messages_n = n > 0 ? (unsigned)n + 1 : 1;
+        bus->messages_n = record_wait(bus->queue, bus->messages, BUS_BATCH_MAX, ms);
+        if (bus->messages_n > 0)
             return ERR_OK;
-        }
     }
 }
 

@@ -127,13 +127,10 @@ static enum err_class find_partitions(struct bus_reader *r, const char *name, in
                                       struct err *err)
 {
     struct bus_topic topic = {.name = name};
-    const enum err_class e = admin_describe(&r->client, r->rk, &topic, 1, CONNECT_MS_MAX, err);
+    const enum err_class e = admin_find(&r->client, r->rk, &topic, 1, CONNECT_MS_MAX, err);
 
     if (e != ERR_OK)
         return e;
-    if (topic.partitions == 0)
-        return err_set(err, ERR_REJECT, "topic %s: is not there (broker %s): l2ctl topics apply",
-                       name, r->client.address);
     if (partition >= topic.partitions)
         return err_set(err, ERR_REJECT, "topic %s: partition %d: it has %d", name, (int)partition,
                        topic.partitions);
@@ -173,32 +170,14 @@ enum err_class bus_reader_new(const struct bus_setting *settings, unsigned setti
     return e;
 }
 
-static void release(struct bus_reader *r)
-{
-    for (unsigned i = 0; i < r->messages_n; i++)
-        rd_kafka_message_destroy(r->messages[i]);
-    r->messages_n = 0;
-    r->next = 0;
-}
-
-/* The batch call waits for a full batch or the time's end, so it never waits: see poll.c. */
 static void refill(struct bus_reader *r, int timeout_ms)
 {
-    release(r);
+    record_release(r->messages, &r->messages_n);
+    r->next = 0;
     (void)rd_kafka_poll(r->rk, 0);
-    ssize_t n = rd_kafka_consume_batch_queue(r->queue, 0, r->messages, READER_BATCH_MAX);
-
-    if (n <= 0 && timeout_ms > 0) {
-        r->messages[0] = rd_kafka_consume_queue(r->queue, timeout_ms);
-        n = r->messages[0] != NULL;
-        if (n == 1) {
-            const ssize_t more =
-                rd_kafka_consume_batch_queue(r->queue, 0, r->messages + 1, READER_BATCH_MAX - 1);
-
-            n += more > 0 ? more : 0;
-        }
-    }
-    r->messages_n = n > 0 ? (unsigned)n : 0;
+    r->messages_n = record_batch(r->queue, r->messages, READER_BATCH_MAX);
+    if (r->messages_n == 0 && timeout_ms > 0)
+        r->messages_n = record_wait(r->queue, r->messages, READER_BATCH_MAX, timeout_ms);
 }
 
 /* next: the offset after what was read. */
@@ -268,7 +247,7 @@ void bus_reader_free(struct bus_reader *r)
 {
     if (r == NULL)
         return;
-    release(r);
+    record_release(r->messages, &r->messages_n);
     for (int i = 0; r->readings != NULL && i < r->n; i++)
         if (r->readings[i].started)
             (void)rd_kafka_consume_stop(r->topic, r->first + i);

@@ -36,3 +36,24 @@ void record_take(const rd_kafka_message_t *m, struct bus_reader_record *to)
         to->headers_n++;
     }
 }
+
+unsigned record_batch(rd_kafka_queue_t *queue, rd_kafka_message_t **messages, unsigned max)
+{
+    const ssize_t n = rd_kafka_consume_batch_queue(queue, 0, messages, max);
+
+    return n > 0 ? (unsigned)n : 0;
+}
+
+unsigned record_wait(rd_kafka_queue_t *queue, rd_kafka_message_t **messages, unsigned max,
+                     int timeout_ms)
+{
+    messages[0] = rd_kafka_consume_queue(queue, timeout_ms);
+    return messages[0] == NULL ? 0 : 1 + record_batch(queue, messages + 1, max - 1);
+}
+
+void record_release(rd_kafka_message_t **messages, unsigned *n)
+{
+    for (unsigned i = 0; i < *n; i++)
+        rd_kafka_message_destroy(messages[i]);
+    *n = 0;
+}

@@ -1,4 +1,4 @@
-/* record.h: what is read from a librdkafka message, in one place. Private to common/bus. */
+/* record.h: batches of librdkafka's messages, and what is read from one. Private to common/bus. */
 #ifndef BUS_RECORD_H
 #define BUS_RECORD_H
 
@@ -9,5 +9,16 @@
 int64_t record_timestamp_us(const rd_kafka_message_t *m);
 /* Borrows from m. */
 void record_take(const rd_kafka_message_t *m, struct bus_reader_record *to);
+
+/*
+ * librdkafka's batch call waits until the batch is full or the time is up, so it never gets to
+ * wait: when it has nothing (record_batch), the call for one message waits, and what came with it
+ * follows (record_wait). Both return how many of at most max there are.
+ */
+unsigned record_batch(rd_kafka_queue_t *queue, rd_kafka_message_t **messages, unsigned max);
+unsigned record_wait(rd_kafka_queue_t *queue, rd_kafka_message_t **messages, unsigned max,
+                     int timeout_ms);
+/* Destroys them; *n is 0 then. */
+void record_release(rd_kafka_message_t **messages, unsigned *n);
 
 #endif
