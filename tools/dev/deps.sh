@@ -68,11 +68,11 @@ apt_retry() {
     return 1
 }
 
-# A python that can make a virtual environment: the first in PATH, else Debian's.
+# Python 3.11, whose wheels the requirements' hashes name, able to make a virtual environment.
 python_with_venv() {
     local p
-    for p in python3 /usr/bin/python3; do
-        if "$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+    for p in python3 python3.11 /usr/bin/python3; do
+        if "$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
             echo "$p"
             return 0
         fi
@@ -114,12 +114,13 @@ requirements() {
     want=$(echo "$ROOT"; cat "$file")
     [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return 0
     if ! head -n 1 "$VENV/made-in" 2>/dev/null | grep -qxF "$ROOT" || ! "$VENV/bin/python" -c '' 2>/dev/null; then
-        python=$(python_with_venv) || die 69 "no python3 >= 3.9 with venv and ensurepip: apt-get install python3-venv"
+        python=$(python_with_venv) || die 69 "no Python 3.11 with venv and ensurepip: apt-get install python3-venv"
         "$python" -m venv --clear "$VENV"
         echo "$ROOT" >"$VENV/made-in"
     fi
     say "python packages of tools/dev/$1 into .deps/venv (10 s to 2 minutes)"
-    quietly "$DEPS/log/pip-$1.log" "$VENV/bin/python" -m pip install --disable-pip-version-check --only-binary :all: -r "$file"
+    quietly "$DEPS/log/pip-$1.log" "$VENV/bin/python" -m pip install --disable-pip-version-check --only-binary :all: \
+        --require-hashes -r "$file"
     printf '%s\n' "$want" >"$stamp"
 }
 
