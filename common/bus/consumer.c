@@ -392,7 +392,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
             finish_commits(c, REVOKE_WAIT_MS_MAX);
         revoke(c, list);
     }
-    rd_kafka_yield(rk);
+    record_yield(rk);
 }
 
 void bus_consumer_pause(struct bus_consumer *c, bool paused)

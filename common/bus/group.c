@@ -1,4 +1,5 @@
 #include "bus/loop.h"
+#include "bus/record.h"
 
 #include "clk/clk.h"
 
@@ -267,7 +268,7 @@ void group_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
                        bus->group_id);
         revoke(bus, list);
     }
-    rd_kafka_yield(rk);
+    record_yield(rk);
 }
 
 /* ---- committed offsets ---- */

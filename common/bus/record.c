@@ -2,6 +2,8 @@
 
 #define TIMESTAMP_US_MAX (INT64_MAX / 4) /* what others add to it does not overflow */
 
+static _Thread_local bool in_batch; /* librdkafka calls back in the thread that calls it */
+
 int64_t record_timestamp_us(const rd_kafka_message_t *m)
 {
     rd_kafka_timestamp_type_t type;
@@ -39,8 +41,10 @@ void record_take(const rd_kafka_message_t *m, struct bus_reader_record *to)
 
 unsigned record_batch(rd_kafka_queue_t *queue, rd_kafka_message_t **messages, unsigned max)
 {
+    in_batch = true;
     const ssize_t n = rd_kafka_consume_batch_queue(queue, 0, messages, max);
 
+    in_batch = false;
     return n > 0 ? (unsigned)n : 0;
 }
 
@@ -49,6 +53,12 @@ unsigned record_wait(rd_kafka_queue_t *queue, rd_kafka_message_t **messages, uns
 {
     messages[0] = rd_kafka_consume_queue(queue, timeout_ms);
     return messages[0] == NULL ? 0 : 1 + record_batch(queue, messages + 1, max - 1);
+}
+
+void record_yield(rd_kafka_t *rk)
+{
+    if (!in_batch)
+        rd_kafka_yield(rk);
 }
 
 void record_release(rd_kafka_message_t **messages, unsigned *n)

@@ -18,6 +18,14 @@ void record_take(const rd_kafka_message_t *m, struct bus_reader_record *to);
 unsigned record_batch(rd_kafka_queue_t *queue, rd_kafka_message_t **messages, unsigned max);
 unsigned record_wait(rd_kafka_queue_t *queue, rd_kafka_message_t **messages, unsigned max,
                      int timeout_ms);
+/*
+ * Ends the call for one message from a callback of this thread, since there are events to tell;
+ * nothing in a batch call, which goes on to the queue's end anyway: in librdkafka 2.14.2 a callback
+ * that yields there costs the record behind it. The call takes it off the queue, sees the wish to
+ * yield and returns without it. Partitions that stay are resumed before a rebalance's callback
+ * returns, so one can be there.
+ */
+void record_yield(rd_kafka_t *rk);
 /* Destroys them; *n is 0 then. */
 void record_release(rd_kafka_message_t **messages, unsigned *n);
 
