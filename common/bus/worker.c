@@ -383,10 +383,18 @@ static enum verdict attempt(struct worker *w)
     return v;
 }
 
+/*
+ * Records that are still on their way are given up first. librdkafka 2.14.2 ends its transactions
+ * before its broker threads: a refusal that one of those takes in later (a fenced producer gets one
+ * for each partition) frees the text of the first one again, and the heap is broken. rd_kafka_purge
+ * comes back when no such answer can be taken in any more.
+ */
 static void drop_producer(struct worker *w)
 {
-    if (w->producer != NULL)
+    if (w->producer != NULL) {
+        (void)rd_kafka_purge(w->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
         rd_kafka_destroy(w->producer);
+    }
     w->producer = NULL;
     w->client.rk = NULL;
 }
