@@ -23,18 +23,22 @@ def supervise(producer):
     producer.start()
 
 
-def kill_cycles(producer, cycles, rng, on_cycle):
-    """Kills the producer `cycles` times, at random moments: while it starts, folds, or is at work."""
+def kill_cycles(producer, cycles, rng, on_cycle, stopping):
+    """Kills the producer `cycles` times, at random moments: while it starts, folds, or is at work. Returns how often."""
     for cycle in range(cycles):
+        if stopping():
+            return cycle
         time.sleep(rng.choice((rng.uniform(0.05, 0.6), rng.uniform(0.6, 4))))
         supervise(producer)
         producer.kill()
         on_cycle(cycle)
         producer.start()
+    return cycles
 
 
-def run(broker, folder, cycles, rate, hours, seed, restart_broker=True, say=print):
-    """One run: load, kills, comparison. Returns counts, examples, sizes."""
+def run(broker, folder, cycles, rate, hours, seed, restart_broker=True, say=print, stopping=lambda: False):
+    """One run: load, kills, comparison. Returns counts, examples, sizes; sizes["cycles"]: the kills up to when it was told to
+    stop."""
     rng = random.Random(seed)
     prefix = f"kill{seed}-{int(time.time())}."
     load = l2fleet.make_load(l2fleet.market(folder, hours))
@@ -50,12 +54,14 @@ def run(broker, folder, cycles, rate, hours, seed, restart_broker=True, say=prin
     with l2live.Producer(folder, broker.bootstrap, prefix, l2fleet.SETTINGS) as producer:
         loader = l2fleet.Loader(broker.bootstrap, prefix + "l2.snapshots", load, rate)
         loader.start()
-        kill_cycles(producer, cycles, rng, on_cycle)
-        loader.join()
+        done = kill_cycles(producer, cycles, rng, on_cycle, stopping)
+        if not stopping():
+            loader.join()
         loader.finish()
         l2live.wait_committed(broker.bootstrap, prefix + "feature-producer", prefix + "l2.snapshots", PARTITIONS, 120,
                               still_alive=lambda: supervise(producer))
         code = producer.stop()
         if code != 0:
             raise RuntimeError(f"a planned stop ended with {code}:\n{producer.tail()}")
-    return l2fleet.judge(broker.bootstrap, prefix, folder)
+    counts, examples, sizes = l2fleet.judge(broker.bootstrap, prefix, folder)
+    return counts, examples, {**sizes, "cycles": done}

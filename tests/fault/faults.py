@@ -14,7 +14,7 @@ import l2proxy
 
 PARTITIONS = 4
 REPLICAS = 2
-SECONDS_A_FAULT = 10
+SECONDS_A_FAULT = 20  # the load is made for so many; what is left of it is not sent
 RECORDS_AN_HOUR = 108000  # two recordings, five snapshots a second, under three names each
 
 
@@ -116,8 +116,9 @@ def plan(rng, cycles):
     return chosen[:cycles]
 
 
-def run(folder, broker, proxy, bootstrap, cycles, rate, seed, say=print):
-    """One run: load, faults, comparison. Returns counts, examples, sizes."""
+def run(folder, broker, proxy, bootstrap, cycles, rate, seed, say=print, stopping=lambda: False):
+    """One run: load, faults, comparison. Returns counts, examples, sizes. It ends early when the load does, since faults on a
+    quiet system show nothing, or when told: sizes["cycles"] are those that were done."""
     rng = random.Random(seed)
     prefix = f"faults{seed}-{int(time.time())}."
     hours = max(0.3, cycles * SECONDS_A_FAULT * rate / RECORDS_AN_HOUR)
@@ -129,12 +130,17 @@ def run(folder, broker, proxy, bootstrap, cycles, rate, seed, say=print):
         loader = l2fleet.Loader(broker.bootstrap, prefix + "l2.snapshots", load, rate)
         loader.start()
         fleet.start(*range(REPLICAS))
+        done = 0
         for fault in plan(rng, cycles):
+            if stopping() or not loader.running():
+                break
             time.sleep(rng.uniform(0.5, 4))
             began = time.monotonic()
             fault(stage)
             fleet.check()
-            say(f"  {fault.__name__}: {time.monotonic() - began:.1f} s, restarts {dict(fleet.restarts)}", flush=True)
+            done += 1
+            say(f"  {done} {fault.__name__}: {time.monotonic() - began:.1f} s, restarts {dict(fleet.restarts)}", flush=True)
         loader.finish()
         fleet.finish(PARTITIONS)
-    return l2fleet.judge(broker.bootstrap, prefix, folder)
+    counts, examples, sizes = l2fleet.judge(broker.bootstrap, prefix, folder)
+    return counts, examples, {**sizes, "cycles": done}

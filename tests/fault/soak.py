@@ -1,5 +1,7 @@
 """./run soak [--faults] [--cycles N]: kill -9 cycles of the producer under load, in runs of up to 50, added up in bench/soak.json
-and in the table of docs/reliability.md. --faults: random faults of two replicas (faults.py), added up in bench/soak_faults.json."""
+and in the table of docs/reliability.md. --faults: random faults of two replicas (faults.py), added up in bench/soak_faults.json.
+SIGTERM ends it after the cycle at hand: what was done is compared and added. A run that failed leaves its folder, broker's log and all,
+in var/soak."""
 
 import argparse
 import collections
@@ -7,9 +9,11 @@ import json
 import pathlib
 import platform
 import random
+import shutil
+import signal
 import subprocess
 import sys
-import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -19,7 +23,8 @@ import faults  # noqa: E402
 import l2fleet  # noqa: E402
 import l2kafka  # noqa: E402
 
-CYCLES_A_RUN = 50
+KILLS_A_RUN = 50
+FAULTS_A_RUN = 10
 RECORDS_A_SECOND = 2500
 SECONDS_A_CYCLE = 2.6  # a kill, a start, the fold: the load lasts about as long as the kills do
 KINDS = ("lost", "doubled", "reordered", "changed")
@@ -67,17 +72,26 @@ def with_table(text):
     return text[:text.index(MARKER)] + MARKER + "".join("\n" + t for t in tables)
 
 
-def run_kills(n, seed):
+def run_kills(folder, n, seed, stopping):
     hours = max(0.5, n * SECONDS_A_CYCLE * RECORDS_A_SECOND / SENT_A_MARKET_HOUR)
-    with tempfile.TemporaryDirectory() as folder, l2kafka.Broker(folder + "/kafka") as broker:
-        return cycles.run(broker, folder, n, RECORDS_A_SECOND, hours, seed)
+    with l2kafka.Broker(folder + "/kafka") as broker:
+        return cycles.run(broker, folder, n, RECORDS_A_SECOND, hours, seed, stopping=stopping)
 
 
-def run_faults(n, seed):
-    with tempfile.TemporaryDirectory() as folder:
-        broker, proxy, bootstrap = faults.broker_behind_proxy(folder + "/kafka")
-        with broker:
-            return faults.run(folder, broker, proxy, bootstrap, n, FAULT_RECORDS_A_SECOND, seed)
+def run_faults(folder, n, seed, stopping):
+    broker, proxy, bootstrap = faults.broker_behind_proxy(folder + "/kafka")
+    with broker:
+        return faults.run(folder, broker, proxy, bootstrap, n, FAULT_RECORDS_A_SECOND, seed, stopping=stopping)
+
+
+def run(of_faults, n, seed, stopping):
+    """One run in a folder of its own, which stays unless all was equal."""
+    folder = ROOT / "var" / "soak" / f"{seed}-{int(time.time())}"
+    folder.mkdir(parents=True)
+    answer = (run_faults if of_faults else run_kills)(str(folder), n, seed, stopping)
+    if not sum(answer[0].values()):
+        shutil.rmtree(folder)
+    return answer
 
 
 def main():
@@ -88,13 +102,17 @@ def main():
     args = parser.parse_args()
     if args.cycles < 1:
         parser.error(f"--cycles: {args.cycles} is not a positive number")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     total, bad, done = collections.Counter(), [], 0
-    while done < args.cycles:
-        n = min(CYCLES_A_RUN, args.cycles - done)
+    while done < args.cycles and not stop.is_set():
+        n = min(FAULTS_A_RUN if args.faults else KILLS_A_RUN, args.cycles - done)
         seed = args.seed or random.SystemRandom().randrange(1, 2**31)
         began = time.time()
-        counts, examples, sizes = (run_faults if args.faults else run_kills)(n, seed)
-        sizes = {k: sizes[k] for k in SIZES}
+        counts, examples, sizes = run(args.faults, n, seed, stop.is_set)
+        n, sizes = sizes["cycles"], {k: sizes[k] for k in SIZES}
+        if not n:  # told to stop before the first
+            break
         done += n
         total.update(counts)
         bad += examples

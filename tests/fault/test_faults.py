@@ -18,9 +18,10 @@ def main():
         broker, proxy, bootstrap = faults.broker_behind_proxy(folder + "/kafka")
         with broker:
             counts, examples, sizes = faults.run(folder, broker, proxy, bootstrap, CYCLES, RATE, seed)
-    print(f"cycles={CYCLES} " + " ".join(f"{k}={counts[k]}" for k in l2fleet.KINDS), sizes)
+    print(f"cycles={sizes['cycles']} " + " ".join(f"{k}={counts[k]}" for k in l2fleet.KINDS), sizes)
     for example in examples[:10]:
         print(example)
+    assert sizes["cycles"] >= CYCLES // 2, "the load was over too early"
     assert sizes["bars"] > 50 and sizes["dead_letters"] > 100, "the load was too small to show anything"
     return 1 if sum(counts.values()) else 0
 

@@ -173,7 +173,7 @@ class Fleet:
         with self.lock:
             self.up.discard(i)
             code = self.replicas[i].stop(seconds)
-        if code not in (0, RESTART_ME):
+        if code not in (0, RESTART_ME, NO_BROKER):
             self.faults.append(f"r{i}: a planned stop ended with {code}:\n{self.replicas[i].tail()}")
         return code
 
