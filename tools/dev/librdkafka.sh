@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# librdkafka.sh [tsan]: librdkafka 2.14.2, static, into .deps/librdkafka, from a tarball pinned by sha256. A minute, once.
+# librdkafka.sh [tsan|asan]: librdkafka 2.14.2, static, into .deps/librdkafka, from a tarball pinned by sha256. A minute, once.
 # With tsan: the same, compiled for ThreadSanitizer, into .deps/librdkafka-tsan: without its locks and atomics in view,
-# ThreadSanitizer takes every record that librdkafka hands from thread to thread for a race.
+# ThreadSanitizer takes every record that librdkafka hands from thread to thread for a race. With asan: for AddressSanitizer,
+# into .deps/librdkafka-asan, to look for a broken heap with (PKG_CONFIG_PATH and L2FLOW_SANITIZE=address); no preset uses it.
 # Debian 12's own 2.0.2 fails SCRAM against Kafka 4 and has since fixed bugs in transactions. A newer one in the system
 # (pkg-config: rdkafka-static or rdkafka >= 2.14.2) is taken as it is.
 # Sources, in order: $L2FLOW_RDKAFKA_TARBALL, the cached tarball, Debian's source package of a newer suite.
@@ -14,8 +15,8 @@ TARBALL=librdkafka_$VERSION.orig.tar.gz
 SHA256=4d53568c13717b167d12c7b2a0fe12aeb5d6bfe02de53df5b68f86d870a81b33
 case ${1:-} in
     '') PREFIX=$DEPS/librdkafka ;;
-    tsan) PREFIX=$DEPS/librdkafka-tsan ;;
-    *) die 64 "librdkafka.sh: no such build: $1 (tsan, or nothing)" ;;
+    tsan | asan) PREFIX=$DEPS/librdkafka-$1 ;;
+    *) die 64 "librdkafka.sh: no such build: $1 (tsan, asan, or nothing)" ;;
 esac
 WORK=$DEPS/librdkafka-build
 STAMP=$PREFIX/stamp
@@ -30,6 +31,9 @@ compile() {
     export GIT_CEILING_DIRECTORIES=$WORK
     if [ "$PREFIX" = "$DEPS/librdkafka-tsan" ]; then
         export CC=clang-19 CXX=clang++-19 CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=thread" LDFLAGS=-fsanitize=thread
+    fi
+    if [ "$PREFIX" = "$DEPS/librdkafka-asan" ]; then
+        export CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address" LDFLAGS=-fsanitize=address
     fi
     # --disable-c11threads: pthreads, which ThreadSanitizer understands. SCRAM needs no SASL library.
     quietly "$DEPS/log/librdkafka-configure.log" ./configure --prefix="$PREFIX" --no-download --no-cache \
