@@ -8,7 +8,8 @@
     counts, examples, sizes = judge(broker.bootstrap, prefix, folder)
 
 The quiet run is the offline twin over the records that lie in the topic, obeying the clock closes that were recorded. Compared: every
-field of every bar and feature but provenance, their order per symbol, and each dead letter with its reason, offset and bytes.
+field of every bar and feature but provenance, their keys and partitions, their order per symbol, and each dead letter with its reason,
+offset and bytes.
 """
 
 import collections
@@ -34,11 +35,11 @@ RESTART_ME = 75   # the exit code for "my supervisor shall start me again": fenc
 NO_BROKER = 69    # at a start: the broker is away
 
 
-def market(folder, hours):
-    """The recordings as snapshots, looped, one every 200 ms of event time."""
+def market(folder, hours, thin_ms=200):
+    """The recordings as snapshots, looped, one every thin_ms of event time."""
     path = pathlib.Path(folder) / "market.avro"
     command = [l2live.binary("l2replay"), "--source", "binance-ws", "--exchange", "binance-usdm", "--loop-hours", str(hours),
-               "--thin", "200", "--depth", "10", "--output", str(path)]
+               "--thin", str(thin_ms), "--depth", "10", "--output", str(path)]
     for symbol in ("btcusdt", "ethusdt"):
         command += ["--input", str(DATA / f"usdm_{symbol}_20240808.gz"), "--symbol", symbol.upper()]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -226,23 +227,31 @@ def found_dead(messages):
     return dead
 
 
+def misplaced(stem, outputs, messages):
+    """Outputs under a key that is not their symbol, or in another partition than their symbol's input."""
+    home = {m.key: m.partition for m in messages}
+    return [f"{stem} at {m.partition}:{m.offset}: key {m.key}, input in {home.get(m.key)}" for m in outputs
+            if m.key != l2live.decode(stem, m.value)["symbol"].encode() or m.partition != home.get(m.key)]
+
+
 def judge(bootstrap, prefix, folder, messages=None):
     """Counts of lost, doubled, reordered, changed over bars, features and dead letters; examples; sizes. messages: what l2.snapshots
     held, when it does not hold all of it any more."""
     folder = pathlib.Path(folder)
     messages = messages or l2live.dump(bootstrap, prefix + "l2.snapshots")
-    got = {stem: [l2live.decode(stem, m.value) for m in l2live.dump(bootstrap, prefix + topic)]
-           for stem, topic in (("l2_bar", "l2.bars"), ("l2_feature", "l2.features"))}
+    outputs = {stem: l2live.dump(bootstrap, prefix + topic) for stem, topic in (("l2_bar", "l2.bars"), ("l2_feature", "l2.features"))}
+    got = {stem: [l2live.decode(stem, m.value) for m in out] for stem, out in outputs.items()}
     l2live.write_records(folder / "closes.avro", "l2_bar", got["l2_bar"])
-    l2live.write_records(folder / "sent.avro", "l2_snapshot",
-                         (l2live.decode("l2_snapshot", m.value) for m in messages if m.key != b"noise"))
+    l2live.write_values(folder / "sent.avro", "l2_snapshot", [m.value for m in messages if m.key != b"noise"])
     want = dict(zip(("l2_bar", "l2_feature"), l2live.offline(folder / "sent.avro", folder / "offline",
                                                              (*OPTIONS, "--closes", folder / "closes.avro"))))
     counts, examples = collections.Counter(), []
     for stem, rows in got.items():
         c, e = l2live.differences(stem, rows, want[stem])
         counts.update(c)
-        examples += e
+        strays = misplaced(stem, outputs[stem], messages)
+        counts["changed"] += len(strays)
+        examples += e + strays
     want_dead, got_dead = expected_dead(messages), found_dead(l2live.dump(bootstrap, prefix + "l2.dlq"))
     seen, needed = collections.Counter(got_dead), set(want_dead)
     counts["doubled"] += sum(n - 1 for n in seen.values())
