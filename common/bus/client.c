@@ -245,10 +245,10 @@ static enum err_class set_settings(struct client *client, rd_kafka_conf_t *conf,
         const struct bus_setting *s = &settings[i];
 
         if (names_row(fixed, s->key))
-            return err_set(
-                err, ERR_REJECT,
-                "kafka setting %s: its value is fixed, exactly once depends on it: remove it",
-                s->key);
+            return err_set(err, ERR_REJECT,
+                           "kafka setting %s: its value is fixed, and what is promised depends on "
+                           "it: remove it",
+                           s->key);
         const enum err_class e = set_row(conf, s->key, s->value, err);
 
         if (e != ERR_OK)

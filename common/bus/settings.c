@@ -1,5 +1,6 @@
 /* What needs no broker: are settings good, and where does a key belong. */
 #include "bus/client.h"
+#include "bus/worker.h"
 
 #include <assert.h>
 #include <string.h>
@@ -20,8 +21,11 @@ static const char *const fixed_keys[] = {
     "group.instance.id",
     "group.protocol",
     "isolation.level",
+    "message.max.bytes",
     "message.timeout.ms",
     "partition.assignment.strategy",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
     "request.required.acks",
     "session.timeout.ms",
     "transaction.timeout.ms",
@@ -50,10 +54,10 @@ static bool is_active(const struct bus_setting *s)
 }
 
 /* A handle without an address connects to nothing, but reads certificates and compares settings
- * with each other. */
+ * with each other and with the rows of that kind of handle. */
 static enum err_class make_handle(const struct bus_setting *settings, unsigned settings_n,
                                   rd_kafka_type_t type, const struct client_row *defaults,
-                                  struct err *err)
+                                  const struct client_row *fixed, struct err *err)
 {
     struct client client;
     rd_kafka_conf_t *conf;
@@ -61,7 +65,7 @@ static enum err_class make_handle(const struct bus_setting *settings, unsigned s
     enum err_class e;
 
     client_init(&client, NULL, NULL);
-    e = client_conf(&client, settings, settings_n, defaults, NULL, &conf, err);
+    e = client_conf(&client, settings, settings_n, defaults, fixed, &conf, err);
     if (e == ERR_OK) {
         (void)rd_kafka_conf_set(conf, "bootstrap.servers", "", NULL, 0);
         e = client_start(&client, type, conf, &rk, err);
@@ -69,6 +73,18 @@ static enum err_class make_handle(const struct bus_setting *settings, unsigned s
     if (e == ERR_OK)
         rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     client_free(&client);
+    return e;
+}
+
+/* The strictest of each kind: what a transactional producer takes, the others take. */
+static enum err_class make_handles(const struct bus_setting *settings, unsigned n, struct err *err)
+{
+    struct client_row fixed[WORKER_FIXED_N];
+
+    worker_fixed("check", "10000", fixed);
+    enum err_class e = make_handle(settings, n, RD_KAFKA_PRODUCER, worker_defaults, fixed, err);
+    if (e == ERR_OK)
+        e = make_handle(settings, n, RD_KAFKA_CONSUMER, consumer_defaults, NULL, err);
     return e;
 }
 
@@ -90,11 +106,7 @@ enum err_class bus_settings_check(const struct bus_setting *settings, unsigned s
     if (e == ERR_OK)
         rd_kafka_conf_destroy(conf);
     client_free(&client);
-    if (e == ERR_OK && !active)
-        e = make_handle(settings, settings_n, RD_KAFKA_PRODUCER, NULL, err);
-    if (e == ERR_OK && !active)
-        e = make_handle(settings, settings_n, RD_KAFKA_CONSUMER, consumer_defaults, err);
-    return e;
+    return e == ERR_OK && !active ? make_handles(settings, settings_n, err) : e;
 }
 
 int32_t bus_partition_of(enum bus_partitioner partitioner, const void *key, size_t key_n,

@@ -59,10 +59,8 @@ struct worker {
     const struct buffer_record *refused_record;
 };
 
-static const struct client_row producer_defaults[] = {
+const struct client_row worker_defaults[] = {
     {"linger.ms", "0"}, /* the commit flushes; waiting for company only delays it */
-    {"queue.buffering.max.messages", "0"}, /* bounded by the buffer already */
-    {"queue.buffering.max.kbytes", "2147483647"},
     {"compression.type", "lz4"},
     {NULL, NULL},
 };
@@ -576,31 +574,32 @@ static void *thread_main(void *user)
     return NULL;
 }
 
-static const char *const fixed_keys[] = {
-    /* with their aliases; what a value other than ours would break */
-    "transactional.id",
-    "transaction.timeout.ms",
-    "enable.idempotence",
-    "acks",
-    "request.required.acks",
-    "enable.gapless.guarantee",
-    "message.timeout.ms",
-    "delivery.timeout.ms",
-    NULL};
+void worker_fixed(const char *transactional_id, const char *timeout_ms,
+                  struct client_row ret_fixed[WORKER_FIXED_N])
+{
+    const struct client_row rows[WORKER_FIXED_N] = {
+        /* with their aliases; what a value other than ours would break */
+        {"transactional.id", transactional_id},
+        {"transaction.timeout.ms", timeout_ms},
+        {"enable.idempotence", "true"},
+        {"acks", "all"},
+        {"request.required.acks", NULL},
+        {"enable.gapless.guarantee", NULL},
+        {"message.timeout.ms", NULL},
+        {"delivery.timeout.ms", NULL},
+        {"queue.buffering.max.messages", "0"}, /* bounded by the buffer already */
+        {"queue.buffering.max.kbytes", "2147483647"},
+        {NULL, NULL},
+    };
+
+    memcpy(ret_fixed, rows, sizeof rows);
+}
 
 enum err_class worker_new(const struct worker_options *options, struct worker **ret_worker,
                           struct err *err)
 {
     char timeout[16];
-    const struct client_row fixed[] = {{fixed_keys[0], options->transactional_id},
-                                       {fixed_keys[1], timeout},
-                                       {fixed_keys[2], "true"},
-                                       {fixed_keys[3], "all"},
-                                       {fixed_keys[4], NULL},
-                                       {fixed_keys[5], NULL},
-                                       {fixed_keys[6], NULL},
-                                       {fixed_keys[7], NULL},
-                                       {NULL, NULL}};
+    struct client_row fixed[WORKER_FIXED_N];
     struct worker *w = calloc(1, sizeof *w);
     pthread_condattr_t attributes;
     enum err_class e;
@@ -617,7 +616,8 @@ enum err_class worker_new(const struct worker_options *options, struct worker **
     (void)pthread_cond_init(&w->news, &attributes);
     (void)pthread_condattr_destroy(&attributes);
     (void)snprintf(timeout, sizeof timeout, "%u", options->transaction_timeout_ms);
-    e = client_conf(&w->client, options->settings, options->settings_n, producer_defaults, fixed,
+    worker_fixed(options->transactional_id, timeout, fixed);
+    e = client_conf(&w->client, options->settings, options->settings_n, worker_defaults, fixed,
                     &w->conf, err);
     if (e == ERR_OK) {
         rd_kafka_conf_set_dr_msg_cb(w->conf, on_delivery);

@@ -42,6 +42,12 @@ struct worker_options {
     void *log_user;
 };
 
+extern const struct client_row worker_defaults[];
+#define WORKER_FIXED_N 11
+/* The transactional producer's fixed rows; borrows both texts. */
+void worker_fixed(const char *transactional_id, const char *timeout_ms,
+                  struct client_row ret_fixed[WORKER_FIXED_N]);
+
 /* Makes the producer and initialises its transactions, for at most session_timeout_ms. */
 enum err_class worker_new(const struct worker_options *options, struct worker **ret_worker,
                           struct err *err) MUST_CHECK;

@@ -22,10 +22,17 @@ static enum err_class check(const char *key, const char *value, struct err *err)
 static void what_a_start_would_refuse_is_refused(void **state)
 {
     static const char *const bad[][2] = {
-        {"no.such.key", "1"},           {"fetch.wait.max.ms", "-5"},
-        {"isolation.level", "x"},       {"acks", "1"},
-        {"group.id", "mine"},           {"transactional.id", "mine"},
-        {"message.timeout.ms", "1000"}, {"security.protocol", "tls"},
+        {"no.such.key", "1"},
+        {"fetch.wait.max.ms", "-5"},
+        {"isolation.level", "x"},
+        {"acks", "1"},
+        {"group.id", "mine"},
+        {"transactional.id", "mine"},
+        {"message.timeout.ms", "1000"},
+        {"security.protocol", "tls"},
+        {"message.max.bytes", "2000"},
+        {"queue.buffering.max.messages", "1"},
+        {"queue.buffering.max.kbytes", "1"},
     };
     struct err err;
 
@@ -36,12 +43,13 @@ static void what_a_start_would_refuse_is_refused(void **state)
             fail_msg("'%s' does not name '%s'", err.text, bad[i][0]);
     }
     assert_int_equal(check("fetch.wait.max.ms", "5", &err), ERR_OK);
-    assert_int_equal(check("message.max.bytes", "2000000", &err), ERR_OK);
+    assert_int_equal(check("receive.message.max.bytes", "200000000", &err), ERR_OK);
+    assert_int_equal(check("linger.ms", "20", &err), ERR_OK);
     assert_int_equal(bus_settings_check(NULL, 0, &err), ERR_REJECT); /* no address */
 }
 
-/* What librdkafka sees only once it makes a handle. Seen to fail without make_handle, and without
- * the consumer's. */
+/* What librdkafka sees only once it makes a handle. Seen to fail without make_handle, without the
+ * consumer's, and with a producer's that has not the rows of a transactional one. */
 static void contradictions_and_missing_files_are_refused(void **state)
 {
     const struct bus_setting tls[] = {{"bootstrap.servers", NOBODY},
@@ -50,6 +58,10 @@ static void contradictions_and_missing_files_are_refused(void **state)
     const struct bus_setting login[] = {{"bootstrap.servers", NOBODY},
                                         {"security.protocol", "sasl_plaintext"},
                                         {"sasl.mechanism", "SCRAM-SHA-512"}};
+    static const char *const bad[][3] = {{"retries", "0", "retries"},
+                                         {"message.send.max.retries", "0", "retries"},
+                                         {"max.in.flight", "100", "max.in.flight"},
+                                         {"linger.ms", "15000", "linger.ms"}};
     struct err err;
 
     (void)state;
@@ -59,6 +71,11 @@ static void contradictions_and_missing_files_are_refused(void **state)
     assert_non_null(strstr(err.text, "sasl.username"));
     assert_int_equal(check("max.poll.interval.ms", "5000", &err), ERR_REJECT);
     assert_non_null(strstr(err.text, "max.poll.interval.ms"));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        if (check(bad[i][0], bad[i][1], &err) != ERR_REJECT)
+            fail_msg("%s = %s is taken", bad[i][0], bad[i][1]);
+        assert_non_null(strstr(err.text, bad[i][2]));
+    }
 }
 
 /* The numbers are those of Kafka's own test of its Java client (UtilsTest.testMurmur2), and the
