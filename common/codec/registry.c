@@ -138,18 +138,32 @@ enum codec_found codec_registry_wait(struct codec_registry *r, uint32_t id,
 
 /* ---- the worker ---- */
 
+static const char *remedy(unsigned status)
+{
+    if (status >= 300 && status < 400)
+        return "a redirect, which is not followed: give the address that it leads to in "
+               "schema_registry_url";
+    return status == 401 || status == 403 ? "check the credentials"
+                                          : "check the address in schema_registry_url";
+}
+
 static enum err_class ask(struct http_client *http, uint32_t id, const struct codec_record *reader,
                           struct codec_plan **ret_plan, struct err *err)
 {
     char path[64], name[32], message[100];
-    struct http_answer a;
+    struct http_answer a = {0};
     char *schema = NULL;
 
     (void)snprintf(path, sizeof path, "/schemas/ids/%" PRIu32, id);
     (void)snprintf(name, sizeof name, "schema id %" PRIu32, id);
     const struct http_request request = {.method = HTTP_GET, .path = path, .accept = ACCEPT};
-    /* REJECT of the client (an answer too long, a certificate) heals when the registry does */
-    if (http_client_do(http, &request, &a, err) != ERR_OK)
+    const enum err_class got = http_client_do(http, &request, &a, err);
+    if (got == ERR_REJECT &&
+        a.status == 200) /* a schema longer than any: asked again it is no less */
+        return err_set(err, ERR_REJECT, "%s: %s", name, err->text);
+    /* the client's other REJECTs (a certificate, an error's long page) heal when the registry does
+     */
+    if (got != ERR_OK)
         return err_set(err, ERR_RETRY, "%s", err->text);
     if (a.status == 404) {
         const int code = codec_registry_error_code(a.body, a.n, message, sizeof message);
@@ -161,8 +175,8 @@ static enum err_class ask(struct http_client *http, uint32_t id, const struct co
                        name, code);
     }
     if (a.status != 200)
-        return err_set(err, ERR_RETRY, "%s: the registry answered %u: check the credentials", name,
-                       a.status);
+        return err_set(err, ERR_RETRY, "%s: the registry answered %u: %s", name, a.status,
+                       remedy(a.status));
     enum err_class e = codec_registry_parse_schema(a.body, a.n, &schema, err);
     if (e == ERR_OK)
         e = codec_plan_new(name, schema, strlen(schema), reader, ret_plan, err);
@@ -355,6 +369,9 @@ static enum err_class refused(const char *subject, const struct http_answer *a, 
                        subject, a->status,
                        may_register ? ", or set schema_registry_register = 0" : "");
     default:
+        if (a->status >= 300 && a->status < 400)
+            return err_set(err, ERR_REJECT, "schema registry: %.64s: it answered %u: %s", subject,
+                           a->status, remedy(a->status));
         return err_set(err, ERR_REJECT, "schema registry: %.80s: it answered %u (%d: %.80s)",
                        subject, a->status, code, message);
     }

@@ -143,8 +143,8 @@ enum err_class connect_pg_load(const struct config *config, const char *applicat
 /* Is there one in the configuration? */
 bool connect_registry_wanted(const struct config *config);
 /* From the rows above; strings are borrowed from the configuration. ERR_REJECT, with the remedy: a
- * password without a user, and in production (`L2_PROFILE`) an address without TLS but loopback's.
- * Connects to nothing. */
+ * password without a user, a file that cannot be read, and in production (`L2_PROFILE`) an address
+ * without TLS but loopback's. Connects to nothing. */
 enum err_class connect_registry_load(const struct config *config,
                                      struct http_client_options *ret_http,
                                      struct err *err) MUST_CHECK;

@@ -44,6 +44,8 @@ enum err_class connect_registry_load(const struct config *config,
                        "schema_registry_url: %.100s: not encrypted, refused in production: give an "
                        "https:// address",
                        http.base_url);
+    if (http_client_check(&http, err) != ERR_OK)
+        return err->class;
     *ret_http = http;
     return ERR_OK;
 }

@@ -56,7 +56,10 @@ struct http_answer {
     unsigned attempts;
 };
 
-/* ERR_REJECT: the address or a file is at fault (a file that is missing or unreadable is named). */
+/* What http_client_new looks at, alone. ERR_REJECT: the address or a file is at fault (a file that
+ * is missing or unreadable is named). */
+enum err_class http_client_check(const struct http_client_options *options,
+                                 struct err *err) MUST_CHECK;
 enum err_class http_client_new(const struct http_client_options *options,
                                struct http_client **ret_client, struct err *err) MUST_CHECK;
 
@@ -65,7 +68,8 @@ enum err_class http_client_new(const struct http_client_options *options,
  * Tried again until the deadline: no connection or a broken one, 408, 429 (after its Retry-After in
  * seconds), 5xx. A request may so arrive twice: send only what may.
  * ERR_RETRY: still so at the deadline (the text has the last reason), or cancelled.
- * ERR_REJECT: an answer longer than answer_bytes_max, a server whose certificate is not trusted.
+ * ERR_REJECT: an answer longer than answer_bytes_max (ret_answer has its status), a server whose
+ * certificate is not trusted. *ret_answer stays as it was but for these.
  */
 enum err_class http_client_do(struct http_client *client, const struct http_request *request,
                               struct http_answer *ret_answer, struct err *err) MUST_CHECK;

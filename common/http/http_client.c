@@ -60,7 +60,7 @@ static enum err_class check_file(const char *what, const char *path, struct err 
     return ERR_OK;
 }
 
-static enum err_class check_options(const struct http_client_options *o, struct err *err)
+enum err_class http_client_check(const struct http_client_options *o, struct err *err)
 {
     if (given(o->base_url) && strchr(o->base_url, '@') != NULL)
         return err_set(err, ERR_REJECT,
@@ -121,7 +121,7 @@ enum err_class http_client_new(const struct http_client_options *o, struct http_
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    if (check_options(o, err) != ERR_OK)
+    if (http_client_check(o, err) != ERR_OK)
         return err->class;
     (void)pthread_once(&once, global_init);
     struct http_client *c = calloc(1, sizeof *c);
@@ -204,6 +204,8 @@ static enum outcome attempt(struct http_client *c, int64_t left_ms, unsigned *re
     c->body[c->n] = '\0';
     if (atomic_load(&c->cancelled))
         return CANCELLED;
+    (void)curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
+    *ret_status = (unsigned)status;
     if (c->too_long)
         return TOO_LONG;
     if (result != CURLE_OK) {
@@ -211,8 +213,6 @@ static enum outcome attempt(struct http_client *c, int64_t left_ms, unsigned *re
             (void)snprintf(c->why, sizeof c->why, "%s", curl_easy_strerror(result));
         return result == CURLE_PEER_FAILED_VERIFICATION ? UNTRUSTED : AGAIN;
     }
-    (void)curl_easy_getinfo(c->easy, CURLINFO_RESPONSE_CODE, &status);
-    *ret_status = (unsigned)status;
     if (status != 408 && status != 429 && status < 500)
         return DONE;
     (void)curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
@@ -324,6 +324,8 @@ static enum err_class attempts(struct http_client *c, const struct http_request 
         int64_t asked_ms;
         const int64_t left_ms = (until - clk_mono_us()) / 1000;
         const enum outcome outcome = attempt(c, left_ms > 0 ? left_ms : 1, &status, &asked_ms);
+        if (outcome == TOO_LONG)
+            *ret_answer = (struct http_answer){.status = status};
         if (outcome == DONE) {
             *ret_answer = (struct http_answer){status, c->body, c->n, n};
             return ERR_OK;

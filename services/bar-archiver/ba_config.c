@@ -60,11 +60,14 @@ enum err_class ba_config_check(const struct config *config, struct err *err)
                                           .replication_factor = -1};
     static struct topics_table wanted; /* only whether there is one */
     struct connect_kafka kafka;
+    struct http_client_options http;
     struct pgc_options pg;
 
     if (ba_pg_load(config, &pg, err) != ERR_OK)
         return err->class;
     if (!ba_options.import && connect_kafka_load(config, NULL, NULL, &kafka, err) != ERR_OK)
+        return err->class;
+    if (connect_registry_wanted(config) && connect_registry_load(config, &http, err) != ERR_OK)
         return err->class;
     return topics_wanted(&topics, &wanted, err);
 }

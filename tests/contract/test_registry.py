@@ -1,7 +1,8 @@
 """The schema registry's client against a real registry (Apicurio) and against a contract server that fails at will.
 
 Seen to fail on: 404 not believed for a minute, every 404 taken for an unknown id, look-ups without the pause between them,
-an outage that makes an id unknown, the CA file ignored, hits counted as misses.
+an outage that makes an id unknown, the CA file ignored, hits counted as misses, an answer over 1 MiB asked for again and again,
+a redirect told as a fault of the credentials.
 """
 import io
 import json
@@ -99,6 +100,23 @@ class Contract(unittest.TestCase):
             self.assertEqual(probe("wait 1 6000"), "PENDING")
             registry.override.clear()
             self.assertEqual(probe("wait 1 8000"), "FOUND same")
+
+    def test_an_answer_beyond_the_bound_is_no_schema(self):
+        with l2registry.Contract() as registry, Probe(registry.url) as probe:
+            registry.override["/schemas/ids/1"] = (200, b'{"schema": "' + b"x" * (1 << 20) + b'"}')
+            registry.override["/schemas/ids/2"] = (400, b"x" * (1 << 20) + b"y")
+            self.assertEqual(probe("wait 1 5000"), "UNKNOWN")
+            self.assertIn("more than 1048576 bytes", probe("trouble"))
+            self.assertEqual(probe("wait 2 1000"), "PENDING")  # no answer of a registry's
+
+    def test_a_redirect_is_told_as_one(self):
+        with l2registry.Contract() as registry, Probe(registry.url) as probe:
+            registry.override["/schemas/ids/1"] = (302, b"")
+            registry.override["/subjects/s-value/versions"] = (301, b"")
+            self.assertEqual(probe("wait 1 500"), "PENDING")
+            for told in (probe("trouble"), probe("register s-value 1")):
+                self.assertIn("a redirect", told)
+                self.assertIn("schema_registry_url", told)
 
     def test_ten_lookups_a_second(self):
         with l2registry.Contract() as registry, Probe(registry.url) as probe:

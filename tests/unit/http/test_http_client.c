@@ -239,6 +239,7 @@ static void test_bounds(void **state)
     assert_string_equal(a.body, "12345");
     assert_int_equal(http_client_do(c, &get, &a, &err), ERR_REJECT);
     assert_non_null(strstr(err.text, "more than 5 bytes"));
+    assert_int_equal(a.status, 200);
     assert_int_equal(http_client_do(c, &get, &a, &err), ERR_OK); /* not followed */
     assert_int_equal(a.status, 302);
     http_client_free(c);
