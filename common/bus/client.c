@@ -300,6 +300,23 @@ rd_kafka_conf_t *client_conf_dup(struct client *client, const rd_kafka_conf_t *c
     return copy;
 }
 
+/* OpenSSL says "PEM lib" of a key that it cannot decrypt. */
+static enum err_class key_err(const rd_kafka_conf_t *conf, struct err *err)
+{
+    char path[128] = "";
+    size_t path_n = sizeof path;
+    size_t password_n = 0; /* with its NUL */
+
+    (void)rd_kafka_conf_get(conf, "ssl.key.location", path, &path_n);
+    const bool has_password =
+        rd_kafka_conf_get(conf, "ssl.key.password", NULL, &password_n) == RD_KAFKA_CONF_OK &&
+        password_n > 1;
+    return err_set(err, ERR_REJECT, "kafka.ssl.key.location: %s: cannot be read: %s", path,
+                   has_password ? "no key, or not one of the password in ssl_key_password_file"
+                                : "no key, or an encrypted one: give its password in "
+                                  "ssl_key_password_file");
+}
+
 enum err_class client_start(struct client *client, rd_kafka_type_t type, rd_kafka_conf_t *conf,
                             rd_kafka_t **ret_rk, struct err *err)
 {
@@ -312,9 +329,14 @@ enum err_class client_start(struct client *client, rd_kafka_type_t type, rd_kafk
     rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
 
     if (rk == NULL) {
+        const bool is_key = strncmp(text, "ssl.key.location", strlen("ssl.key.location")) == 0;
+        const enum err_class e =
+            is_key ? key_err(conf, err)
+                   : err_set(err, ERR_REJECT,
+                             "kafka settings: %s: see librdkafka's CONFIGURATION.md", text);
+
         rd_kafka_conf_destroy(conf);
-        return err_set(err, ERR_REJECT, "kafka settings: %s: see librdkafka's CONFIGURATION.md",
-                       text);
+        return e;
     }
     client->rk = rk;
     *ret_rk = rk;

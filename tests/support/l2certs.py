@@ -3,6 +3,7 @@
     certs = l2certs.make(folder)      # a second or two
     certs.ca, certs.foreign_ca        # PEM files for clients: the right authority, and one that signed nothing of ours
     certs.keystore(kind)              # PEM file of key and certificate for a server; kind is one of KINDS
+    certs.client("secret")            # (certificate, key), PEM files for a client; the key is encrypted with that password
 
 The keys are of the folder that they are made in, readable by their owner alone; nothing here is for production.
 """
@@ -15,6 +16,7 @@ KINDS = {
     "server": ("DNS:localhost,IP:127.0.0.1", 30),
     "wrong_host": ("DNS:kafka.example.com", 30),
     "expired": ("DNS:localhost,IP:127.0.0.1", -1),
+    "mutual": ("DNS:localhost,IP:127.0.0.1", 30),  # for a server that asks for the client's
 }
 
 
@@ -33,6 +35,13 @@ class Certificates:
     def keystore(self, kind):
         return self.folder / f"{kind}.pem"
 
+    def client(self, password):
+        _server(self.folder, "client")
+        key = self.folder / "client.encrypted.key"
+        _openssl("pkcs8", "-topk8", "-in", str(self.folder / "client.key"), "-out", str(key), "-v2", "aes-256-cbc",
+                 "-passout", f"pass:{password}")
+        return self.folder / "client.crt", key
+
 
 def _key(path):
     _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(path))
@@ -47,7 +56,7 @@ def _authority(folder, name):
 
 
 def _server(folder, kind):
-    names, days = KINDS[kind]
+    names, days = KINDS.get(kind, KINDS["server"])
     key, request, extensions = folder / f"{kind}.key", folder / f"{kind}.csr", folder / f"{kind}.ext"
     extensions.write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth,clientAuth\n")
     _key(key)

@@ -180,6 +180,9 @@ class Broker:
             made[f"{listener}.ssl.keystore.type"] = "PEM"
             made[f"{listener}.ssl.keystore.location"] = self.certificates.keystore(kind)
             made[f"{listener}.scram-sha-512.sasl.jaas.config"] = scram
+        asks = "listener.name.mutual.ssl"  # for a certificate of the client's, signed by the same authority
+        made.update({f"{asks}.client.auth": "required", f"{asks}.truststore.type": "PEM",
+                     f"{asks}.truststore.location": self.certificates.ca})
         return made
 
     def add_user(self, name):

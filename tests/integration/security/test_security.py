@@ -197,6 +197,40 @@ class B_Connections(unittest.TestCase):
     def test_unknown_user(self):
         self.refused("(?i)authentication failed", password="whatever-4711", **{"kafka.sasl.username": "nobody"})
 
+    def client_key(self, password):
+        """Settings of a client whose certificate's key is encrypted, and the file that holds the key's password."""
+        certificate, key = broker.certificates.client("the-keys-own-4711")
+        secret = folder / "key.password"
+        secret.touch(mode=0o600)
+        secret.write_text(password + "\n")
+        return {"kafka.ssl.certificate.location": certificate, "kafka.ssl.key.location": key, "ssl_key_password_file": secret}
+
+    def test_a_client_with_an_encrypted_key(self):
+        values = settings("topics-admin", "mutual", **self.client_key("the-keys-own-4711"))
+        done = l2ctl("topics", "check", config=configuration("mutual", values))
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_a_client_without_a_certificate_where_one_is_asked_for(self):
+        done = l2ctl("topics", "check", config=configuration("no-certificate", settings("topics-admin", "mutual")))
+        self.assertIn(done.returncode, (69, 78), done.stderr)
+        self.assertIn(broker.address("mutual"), done.stderr)
+
+    def test_the_keys_password_is_wrong_or_missing(self):
+        """Nothing is connected to: --check-config says it as well."""
+        wrong = self.client_key("not-the-password-4711")
+        missing = {key: value for key, value in wrong.items() if key != "ssl_key_password_file"}
+        for name, keys in (("wrong", wrong), ("missing", missing)):
+            values = settings("feature-producer", "mutual", exchange="binance-usdm", listen=f"127.0.0.1:{l2kafka.free_port()}", **keys)
+            path = configuration(f"key-{name}", values)
+            for words in (["--check-config"], []):
+                with self.subTest(name=name, words=words):
+                    done = subprocess.run([l2live.binary("feature-producer"), "--config", str(path), *words], capture_output=True,
+                                          text=True, stdin=subprocess.DEVNULL, timeout=60, check=False)
+                    self.assertEqual(done.returncode, 78, done.stderr)
+                    self.assertIn("ssl_key_password_file", done.stderr)
+                    self.assertIn(str(keys["kafka.ssl.key.location"]), done.stderr)
+                    self.assertNotIn("4711", done.stdout + done.stderr)
+
     def test_plaintext_at_the_tls_door(self):
         values = settings("topics-admin")
         for key in ("security.protocol", "sasl.mechanism", "sasl.username", "ssl.ca.location"):
