@@ -352,8 +352,11 @@ static enum err_class begin(const struct service *s, const struct bus_event *ass
         log_event(
             LOG_ERROR, "snapshots_lost", "partition", LOG_INT, (int64_t)assigned->partition,
             "committed", LOG_INT, assigned->offset, "text", LOG_STR,
-            "retention has taken snapshots that the open windows need: they begin anew at the "
-            "log's start",
+            assigned->offset < 0
+                ? "the log is not the one that was read: its topic was made anew: the open windows "
+                  "begin anew at its start"
+                : "retention has taken snapshots that the open windows need: they begin anew at "
+                  "the log's start",
             NULL);
         return ERR_OK;
     }
@@ -364,6 +367,20 @@ static enum err_class begin(const struct service *s, const struct bus_event *ass
                   (int64_t)assigned->partition, "committed", LOG_INT, assigned->offset, "action",
                   LOG_STR, "folding the whole log", NULL);
     return check_deployment(s, assigned, ret_restart, err);
+}
+
+/* A position is committed with each bar, so it has been taken away since. */
+static void warn_offset_missing(const struct bus_event *assigned, int64_t bars_next)
+{
+    if (assigned->offset >= 0 || assigned->lost || bars_next == 0)
+        return;
+    log_event(
+        LOG_WARN, "committed_offset_missing", "partition", LOG_INT, (int64_t)assigned->partition,
+        "committed", LOG_INT, assigned->offset, "text", LOG_STR,
+        "bars were emitted, but the group has no offset any more: the topic was made anew, or "
+        "the offset was deleted or has expired: the log is read from its start, and no bar "
+        "is emitted again",
+        NULL);
 }
 
 /* The state of a partition is a fold over the log: first what was emitted, then the snapshots that
@@ -380,6 +397,7 @@ static enum err_class restore(struct service *s, const struct bus_event *assigne
         return err->class;
     if (svc_stopping(s->svc))
         return ERR_OK;
+    warn_offset_missing(assigned, bars_next);
     const struct fp_event start = {
         .kind = FP_START,
         .partition = assigned->partition,
