@@ -4,7 +4,8 @@ running   while the producer runs
 stopped   while it is stopped, and then killed in the new log, whose offsets are those of the old one again
 
 It says so and goes on: each record of either log is read once, no bar comes twice, bars away from the seam are those of a quiet
-run over both logs, and each bad record of either log has its dead letter, once.
+run over both logs, and each bad record of either log has its dead letter, once. Seen to fail on a bus that
+does not see that the log became shorter.
 
     test_recreated.py [PART…]
 """
