@@ -50,35 +50,31 @@ static enum err_class disk_error(const struct codec_file_writer *w, const char *
     return err_set(err, ERR_FATAL, "%.128s: cannot %s: %s", w->tmp_path, what, strerror(errno));
 }
 
-static enum err_class put_raw(struct codec_file_writer *w, const void *data, size_t n,
-                              struct err *err)
+/* What the disk does not take is told by `written`: the stream remembers it. */
+static void put_raw(struct codec_file_writer *w, const void *data, size_t n)
 {
-    if (n > 0 && fwrite(data, 1, n, w->stream) != n)
-        return disk_error(w, "write", err);
-    return ERR_OK;
+    (void)fwrite(data, 1, n, w->stream);
 }
 
-static enum err_class put_longs(struct codec_file_writer *w, size_t a, size_t b, struct err *err)
+static enum err_class written(const struct codec_file_writer *w, struct err *err)
 {
-    uint8_t buf[2 * CODEC_VARINT_BYTES_MAX];
-    struct codec_out out = {.p = buf, .end = buf + sizeof buf};
-
-    enum codec_status s = codec_out_long(&out, (int64_t)a);
-    if (s == CODEC_OK)
-        s = codec_out_long(&out, (int64_t)b);
-    assert(s == CODEC_OK);
-    return put_raw(w, buf, (size_t)(out.p - buf), err);
+    return ferror(w->stream) ? disk_error(w, "write", err) : ERR_OK;
 }
 
-static enum err_class put_text(struct codec_file_writer *w, const char *text, struct err *err)
+static void put_long(struct codec_file_writer *w, size_t v)
 {
     uint8_t buf[CODEC_VARINT_BYTES_MAX];
     struct codec_out out = {.p = buf, .end = buf + sizeof buf};
-    const enum codec_status s = codec_out_long(&out, (int64_t)strlen(text));
+    const enum codec_status s = codec_out_long(&out, (int64_t)v);
 
     assert(s == CODEC_OK);
-    const enum err_class e = put_raw(w, buf, (size_t)(out.p - buf), err);
-    return e != ERR_OK ? e : put_raw(w, text, strlen(text), err);
+    put_raw(w, buf, (size_t)(out.p - buf));
+}
+
+static void put_text(struct codec_file_writer *w, const char *text)
+{
+    put_long(w, strlen(text));
+    put_raw(w, text, strlen(text));
 }
 
 /* Magic, a map of two entries, the end of the map, the sync marker. */
@@ -88,14 +84,13 @@ static enum err_class put_header(struct codec_file_writer *w, struct err *err)
     const char *const texts[] = {"avro.codec", w->deflate ? "deflate" : "null", "avro.schema",
                                  w->record->schema};
 
-    enum err_class e = put_raw(w, codec_file_magic, CODEC_FILE_MAGIC_BYTES, err);
-    if (e == ERR_OK)
-        e = put_raw(w, &two, 1, err);
-    for (unsigned i = 0; e == ERR_OK && i < 4; i++)
-        e = put_text(w, texts[i], err);
-    if (e == ERR_OK)
-        e = put_raw(w, &end, 1, err);
-    return e != ERR_OK ? e : put_raw(w, w->sync, sizeof w->sync, err);
+    put_raw(w, codec_file_magic, CODEC_FILE_MAGIC_BYTES);
+    put_raw(w, &two, 1);
+    for (unsigned i = 0; i < 4; i++)
+        put_text(w, texts[i]);
+    put_raw(w, &end, 1);
+    put_raw(w, w->sync, sizeof w->sync);
+    return written(w, err);
 }
 
 static enum err_class flush_block(struct codec_file_writer *w, struct err *err)
@@ -116,14 +111,13 @@ static enum err_class flush_block(struct codec_file_writer *w, struct err *err)
         n = w->packed_cap - w->z.avail_out;
         (void)deflateReset(&w->z);
     }
-    enum err_class e = put_longs(w, w->records, n, err);
-    if (e == ERR_OK)
-        e = put_raw(w, data, n, err);
-    if (e == ERR_OK)
-        e = put_raw(w, w->sync, sizeof w->sync, err);
+    put_long(w, w->records);
+    put_long(w, n);
+    put_raw(w, data, n);
+    put_raw(w, w->sync, sizeof w->sync);
     w->records = 0;
     w->raw_n = 0;
-    return e;
+    return written(w, err);
 }
 
 static enum err_class allocate(struct codec_file_writer *w, struct err *err)
@@ -231,17 +225,15 @@ enum err_class codec_file_commit(struct codec_file_writer *w, struct err *err)
     if (e == ERR_OK && (fflush(w->stream) != 0 || fsync(fileno(w->stream)) != 0))
         e = disk_error(w, "write", err);
     if (e == ERR_OK) {
-        FILE *stream = w->stream;
+        (void)fclose(w->stream); /* fsync has said that all of it is on the disk */
         w->stream = NULL;
-        if (fclose(stream) != 0)
-            e = disk_error(w, "close", err);
-        else if (rename(w->tmp_path, w->path) != 0)
+        if (rename(w->tmp_path, w->path) != 0) {
             e = disk_error(w, "rename", err);
-        if (e != ERR_OK)
             (void)unlink(w->tmp_path);
+        } else {
+            sync_directory(w->path);
+        }
     }
-    if (e == ERR_OK)
-        sync_directory(w->path);
     codec_file_abandon(w);
     return e;
 }

@@ -69,7 +69,7 @@ static enum err_class ended(const struct codec_file_reader *r, const char *withi
 static enum err_class take(struct codec_file_reader *r, void *into, size_t n, const char *within,
                            struct err *err)
 {
-    const size_t got = n == 0 ? 0 : fread(into, 1, n, r->stream);
+    const size_t got = fread(into, 1, n, r->stream);
 
     r->offset += got;
     return got == n ? ERR_OK : ended(r, within, err);
@@ -124,7 +124,7 @@ struct meta {
 
 static bool is_text(const uint8_t *data, size_t n, const char *text)
 {
-    return n == strlen(text) && (n == 0 || memcmp(data, text, n) == 0);
+    return n == strlen(text) && memcmp(data, text, n) == 0;
 }
 
 /* `count` entries; each takes at least two bytes of the file, so that no count can keep us here. */

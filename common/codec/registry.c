@@ -47,20 +47,19 @@ static struct entry *entry_of(struct codec_registry *r, uint32_t id,
                               const struct codec_record *reader)
 {
     for (unsigned i = 0; i < r->used; i++)
-        if (r->entries[i].state != FREE && r->entries[i].id == id && r->entries[i].reader == reader)
+        if (r->entries[i].id == id && r->entries[i].reader == reader)
             return &r->entries[i];
     return NULL;
 }
 
-/* A free place, else that of the unknown id that is soonest forgotten; NULL: there is none. */
+/* A place never used, else that of the unknown id that is soonest forgotten; NULL: there is none.
+ * The caller uses it before it lets go of the lock. */
 static struct entry *place(struct codec_registry *r)
 {
     struct entry *oldest = NULL;
 
     for (unsigned i = 0; i < r->used; i++) {
         struct entry *e = &r->entries[i];
-        if (e->state == FREE)
-            return e;
         if (e->state == UNKNOWN && (oldest == NULL || e->until_us < oldest->until_us))
             oldest = e;
     }
@@ -186,6 +185,12 @@ static enum err_class ask(struct http_client *http, uint32_t id, const struct co
     return e;
 }
 
+/* Neither an answer nor a no: to be asked again. */
+static bool is_failure(enum err_class result)
+{
+    return result != ERR_OK && result != ERR_REJECT;
+}
+
 static void settle(struct codec_registry *r, struct entry *e, enum err_class result,
                    struct codec_plan *plan, const struct err *err)
 {
@@ -194,7 +199,7 @@ static void settle(struct codec_registry *r, struct entry *e, enum err_class res
         r->trouble = *err;
         r->has_trouble = true;
     }
-    if (result == ERR_RETRY || result == ERR_FATAL) {
+    if (is_failure(result)) {
         r->stats.failures++;
         e->state = WANTED;
         return;
@@ -250,7 +255,7 @@ static void *work(void *user)
         const enum err_class result = ask(r->http, id, reader, &plan, &err);
         (void)pthread_mutex_lock(&r->lock);
         settle(r, e, result, plan, &err);
-        const bool failed = result == ERR_RETRY || result == ERR_FATAL;
+        const bool failed = is_failure(result);
         not_before_us = failed ? clk_mono_us() + retry_us : asked_us + LOOKUP_EVERY_US;
         retry_us = !failed                       ? RETRY_US_MIN
                    : retry_us < RETRY_US_MAX / 2 ? retry_us * 2

@@ -31,6 +31,7 @@ static bool refuse(struct maker *m, const char *what, const char *name)
 static bool too_big(struct maker *m)
 {
     m->full = true;
+    m->why[0] = '\0'; /* what did not fit in a union's other branch is beside the point */
     return refuse(m, "it is too large or nested too deep", "");
 }
 
@@ -86,7 +87,7 @@ static bool put_bytes(const json_t *v, bool sized, int64_t size, struct codec_ou
     const size_t n = json_string_length(v);
     size_t bytes = 0;
 
-    if (!json_is_string(v))
+    if (json_typeof(v) != JSON_STRING)
         return false;
     for (size_t i = 0; i < n; i++)
         bytes += ((unsigned char)text[i] & 0xC0) != 0x80;
@@ -109,7 +110,7 @@ static bool put_bytes(const json_t *v, bool sized, int64_t size, struct codec_ou
 static bool put_record(struct maker *m, uint32_t node, const json_t *v, struct codec_out *out,
                        unsigned depth)
 {
-    if (!json_is_object(v))
+    if (json_typeof(v) != JSON_OBJECT)
         return false;
     for (uint32_t i = 0; i < m->r->nodes[node].n; i++) {
         const json_t *f = field(m->r, node, i);
@@ -127,7 +128,7 @@ static bool put_array(struct maker *m, uint32_t node, const json_t *v, struct co
 {
     const size_t n = json_array_size(v);
 
-    if (!json_is_array(v) || (n > 0 && codec_out_long(out, (int64_t)n) != CODEC_OK))
+    if (json_typeof(v) != JSON_ARRAY || (n > 0 && codec_out_long(out, (int64_t)n) != CODEC_OK))
         return false;
     for (size_t i = 0; i < n; i++)
         if (!put_default(m, child(m->r, node, 0), json_array_get(v, i), out, depth + 1))
@@ -138,7 +139,8 @@ static bool put_array(struct maker *m, uint32_t node, const json_t *v, struct co
 /* Only the empty one: our records hold no maps. */
 static bool put_map(const json_t *v, struct codec_out *out)
 {
-    return json_is_object(v) && json_object_size(v) == 0 && codec_out_long(out, 0) == CODEC_OK;
+    return json_typeof(v) == JSON_OBJECT && json_object_size(v) == 0 &&
+           codec_out_long(out, 0) == CODEC_OK;
 }
 
 static bool put_symbol(const json_t *definition, const json_t *v, struct codec_out *out)
@@ -171,12 +173,13 @@ static bool put_number(enum type type, const json_t *v, struct codec_out *out)
     const double d = json_number_value(v);
     const float f = (float)d;
     const json_int_t i = json_integer_value(v);
+    const bool whole = json_typeof(v) == JSON_INTEGER;
 
     if (type == T_DOUBLE || type == T_FLOAT)
-        return json_is_number(v) &&
+        return (whole || json_typeof(v) == JSON_REAL) &&
                (type == T_DOUBLE ? codec_out_copy(out, &d, sizeof d)
                                  : codec_out_copy(out, &f, sizeof f)) == CODEC_OK;
-    return json_is_integer(v) && (type == T_LONG || (i >= INT32_MIN && i <= INT32_MAX)) &&
+    return whole && (type == T_LONG || (i >= INT32_MIN && i <= INT32_MAX)) &&
            codec_out_long(out, i) == CODEC_OK;
 }
 
@@ -184,21 +187,23 @@ static bool put_default(struct maker *m, uint32_t node, const json_t *v, struct 
                         unsigned depth)
 {
     const struct node *n = &m->r->nodes[node];
+    const json_type is = json_typeof(v); /* of nothing there is no default: v is not NULL */
 
     if (depth > CODEC_SCHEMA_DEPTH_MAX)
         return false;
     switch (n->type) {
     case T_NULL:
-        return json_is_null(v);
+        return is == JSON_NULL;
     case T_BOOL:
-        return json_is_boolean(v) && codec_out_bool(out, json_is_true(v)) == CODEC_OK;
+        return (is == JSON_TRUE || is == JSON_FALSE) &&
+               codec_out_bool(out, is == JSON_TRUE) == CODEC_OK;
     case T_INT:
     case T_LONG:
     case T_FLOAT:
     case T_DOUBLE:
         return put_number(n->type, v, out);
     case T_STRING:
-        return json_is_string(v) && json_string_length(v) <= CODEC_PLAN_CONSTANTS_MAX &&
+        return is == JSON_STRING && /* shorter than the schema's text: 32 bits hold its length */
                codec_out_view(out, json_string_value(v), (uint32_t)json_string_length(v),
                               UINT32_MAX) == CODEC_OK;
     case T_BYTES:
@@ -330,17 +335,15 @@ static int alike(const struct node *w, const struct node *r)
 
 static enum op_kind promoted(enum type w, enum type r)
 {
-    if (w == T_INT && r == T_FLOAT)
-        return OP_INT_TO_FLOAT;
-    if (w == T_INT && r == T_DOUBLE)
-        return OP_INT_TO_DOUBLE;
-    if (w == T_LONG && r == T_FLOAT)
-        return OP_LONG_TO_FLOAT;
-    if (w == T_LONG && r == T_DOUBLE)
-        return OP_LONG_TO_DOUBLE;
-    if (w == T_FLOAT && r == T_DOUBLE)
+    if (w == T_LONG)
+        return r == T_FLOAT ? OP_LONG_TO_FLOAT : OP_LONG_TO_DOUBLE;
+    if (w == T_FLOAT)
         return OP_FLOAT_TO_DOUBLE;
-    return w == T_INT ? OP_INT : OP_BYTES; /* an int is a long's bytes, but must be in bounds */
+    if (w != T_INT)
+        return OP_BYTES;
+    if (r == T_LONG) /* its bytes, but they must be in an int's bounds */
+        return OP_INT;
+    return r == T_FLOAT ? OP_INT_TO_FLOAT : OP_INT_TO_DOUBLE;
 }
 
 static int find_field(const struct maker *m, uint32_t w, const char *name)
@@ -373,8 +376,9 @@ static bool add_field(struct maker *m, uint32_t w, uint32_t r, uint32_t i, int f
         return add_default(m, r, i, step);
     const uint32_t f = (uint32_t)from;
     *step = (struct step){.kind = STEP_READ, .field = f};
-    return resolve(m, child(m->w, w, f), child(m->r, r, i), depth + 1, &step->op) ||
-           refuse(m, "a field has another type: ", name_of(field(m->r, r, i)));
+    if (!resolve(m, child(m->w, w, f), child(m->r, r, i), depth + 1, &step->op))
+        return refuse(m, "a field has another type: ", name_of(field(m->r, r, i)));
+    return true;
 }
 
 /* The reader's fields stand in the writer's order: one pass, what is not wanted skipped on the way.
@@ -388,7 +392,7 @@ static bool in_order(struct maker *m, uint32_t w, uint32_t r, const int *from, u
     if (!reserve(m, &m->plan->steps_n, STEPS_MAX, ours + theirs, &op->a))
         return false;
     at = op->a;
-    for (uint32_t i = 0; i <= ours; i++) {
+    for (uint32_t i = 0;; i++) {
         const uint32_t stop = i == ours ? theirs : from[i] == NONE ? next : (uint32_t)from[i];
         for (; next < stop; next++) {
             struct step *skip = &m->plan->steps[at++];
@@ -483,9 +487,10 @@ static bool resolve_union(struct maker *m, uint32_t w, uint32_t r, unsigned dept
             return false;
         m->plan->table[op->a + i] = (int32_t)branch;
     }
-    if (some)
-        m->why[0] = '\0';
-    return some || refuse(m, "no branch of its union fits", "");
+    if (!some)
+        return refuse(m, "no branch of its union fits", "");
+    m->why[0] = '\0';
+    return true;
 }
 
 static bool resolve_into_union(struct maker *m, uint32_t w, uint32_t r, unsigned depth,
@@ -500,8 +505,9 @@ static bool resolve_into_union(struct maker *m, uint32_t w, uint32_t r, unsigned
             op->b = i;
         }
     }
-    return (best > 0 || refuse(m, "our union has no branch for it", "")) &&
-           resolve(m, w, child(m->r, r, op->b), depth + 1, &op->a);
+    if (best == 0)
+        return refuse(m, "our union has no branch for it", "");
+    return resolve(m, w, child(m->r, r, op->b), depth + 1, &op->a);
 }
 
 static bool resolve_one(struct maker *m, uint32_t w, uint32_t r, unsigned depth, struct op *op)

@@ -142,7 +142,8 @@ static enum codec_status close_items(struct run *r, uint8_t *start, uint64_t ite
     if (r->muted > 0)
         return CODEC_OK;
     if (items > 0) {
-        CODEC_TRY(codec_out_long(&head, (int64_t)items));
+        const enum codec_status s = codec_out_long(&head, (int64_t)items);
+        assert(s == CODEC_OK);
         const size_t n = (size_t)(head.p - count), body_n = (size_t)(r->out.p - start);
         if ((size_t)(r->out.end - r->out.p) < n)
             return CODEC_NO_SPACE;
@@ -161,10 +162,8 @@ static enum codec_status items(struct run *r, const struct op *op)
     for (;;) {
         struct codec_block block;
         CODEC_TRY(codec_in_block(&r->in, UINT32_MAX >> 1, &block));
-        if (block.items == 0) {
-            CODEC_TRY(codec_in_block_end(&r->in, &block));
+        if (block.items == 0)
             break;
-        }
         for (uint32_t i = 0; i < block.items; i++) {
             if (op->kind == OP_MAP)
                 CODEC_TRY(copy_view(r));

@@ -175,8 +175,6 @@ static uint32_t parse(struct schema *s, const json_t *json, const char *space, u
     const json_t *type = json_object_get(json, "type"); /* NULL where json is no object */
     const char *word = json_string_value(type);
 
-    if (s->wrong != NULL)
-        return 0;
     if (depth > CODEC_SCHEMA_DEPTH_MAX)
         return fail(s, "types are nested too deep");
     if (json_is_string(json))

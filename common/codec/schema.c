@@ -35,7 +35,7 @@ static void add(struct canonical *c, const char *format, ...)
     va_start(args, format);
     const int n = vsnprintf(c->text + c->n, CANONICAL_BYTES_MAX - c->n, format, args);
     va_end(args);
-    if (n < 0 || (size_t)n >= CANONICAL_BYTES_MAX - c->n)
+    if ((size_t)n >= CANONICAL_BYTES_MAX - c->n)
         c->wrong = "it is too long";
     else
         c->n += (size_t)n;
@@ -71,7 +71,7 @@ const char *codec_name_full(const char *name, const char *space, char full[CODEC
     const bool plain = strchr(name, '.') != NULL || space[0] == '\0';
     const int n = plain ? snprintf(full, NAME_BYTES_MAX, "%s", name)
                         : snprintf(full, NAME_BYTES_MAX, "%s.%s", space, name);
-    return n < 0 || n >= NAME_BYTES_MAX ? "a name that is too long" : NULL;
+    return (size_t)n >= NAME_BYTES_MAX ? "a name that is too long" : NULL;
 }
 
 void codec_name_space(const char *full, char space[CODEC_NAME_BYTES_MAX])
@@ -209,8 +209,25 @@ static void canonicalise(struct canonical *c, const json_t *schema, const char *
     c->wrong = NULL;
     c->text[0] = '\0';
     add_type(c, schema, space, 0);
-    if (c->wrong != NULL)
+    if (c->wrong != NULL) {
+        c->n = 0;
         c->text[0] = '\0';
+    }
+}
+
+/* Two of them in one piece of memory, which theirs.text owns. */
+struct pair {
+    struct canonical theirs, ours;
+};
+
+static bool pair_alloc(struct pair *ret_pair)
+{
+    char *text = malloc((size_t)2 * CANONICAL_BYTES_MAX);
+
+    *ret_pair = (struct pair){.theirs = {.text = text}};
+    if (text != NULL)
+        ret_pair->ours.text = text + CANONICAL_BYTES_MAX;
+    return text != NULL;
 }
 
 /* Says where two records that are not equal part. Both have a canonical form. */
@@ -220,8 +237,9 @@ static enum err_class differ(const char *name, const struct codec_record *record
 {
     const json_t *a = json_object_get(their_schema, "fields");
     const json_t *b = json_object_get(our_schema, "fields");
-    const char *space = json_string_value(json_object_get(our_schema, "namespace"));
+    char space[NAME_BYTES_MAX];
 
+    codec_name_space(record->full_name, space);
     for (size_t i = 0; i < json_array_size(a) && i < json_array_size(b); i++) {
         const json_t *x = json_array_get(a, i), *y = json_array_get(b, i);
         const char *their_name = json_string_value(json_object_get(x, "name"));
@@ -232,8 +250,8 @@ static enum err_class differ(const char *name, const struct codec_record *record
                            "%.96s: schema of %s differs from ours: field %zu is '%.32s', ours "
                            "'%s': write it with our schema",
                            name, record->name, i, their_name, our_name);
-        canonicalise(theirs, json_object_get(x, "type"), space != NULL ? space : "");
-        canonicalise(ours, json_object_get(y, "type"), space != NULL ? space : "");
+        canonicalise(theirs, json_object_get(x, "type"), space);
+        canonicalise(ours, json_object_get(y, "type"), space);
         if (strcmp(theirs->text, ours->text) != 0)
             return err_set(err, ERR_REJECT,
                            "%.96s: schema of %s differs from ours: field '%s' has another type: "
@@ -253,7 +271,7 @@ static const struct codec_record *named(const struct canonical *c,
     const char *start = strstr(c->text, "\"name\":\"");
 
     ret_name[0] = '\0';
-    if (start != c->text + 1 || c->text[0] != '{')
+    if (start != c->text + 1)
         return NULL;
     start += strlen("\"name\":\"");
     (void)snprintf(ret_name, NAME_BYTES_MAX, "%.*s", (int)strcspn(start, "\""), start);
@@ -315,31 +333,28 @@ enum err_class codec_schema_match(const char *name, const char *json, size_t jso
     if (schema == NULL)
         return err_set(err, ERR_REJECT, "%.96s: unreadable schema: %.100s (its byte %d)", name,
                        where.text, where.position);
-    struct canonical theirs = {.text = malloc(CANONICAL_BYTES_MAX)};
-    struct canonical ours = {.text = malloc(CANONICAL_BYTES_MAX)};
-    enum err_class e = ERR_FATAL;
-    if (theirs.text != NULL && ours.text != NULL)
-        e = compare(name, schema, expected, &theirs, &ours, ret_record, err);
+    struct pair pair;
+    enum err_class e;
+    if (pair_alloc(&pair))
+        e = compare(name, schema, expected, &pair.theirs, &pair.ours, ret_record, err);
     else
-        (void)err_set(err, ERR_FATAL, "%.96s: out of memory", name);
-    free(theirs.text);
-    free(ours.text);
+        e = err_set(err, ERR_FATAL, "%.96s: out of memory", name);
+    free(pair.theirs.text);
     json_decref(schema);
     return e;
 }
 
 bool codec_schema_same(const json_t *a, const json_t *b)
 {
-    struct canonical x = {.text = malloc(CANONICAL_BYTES_MAX)};
-    struct canonical y = {.text = malloc(CANONICAL_BYTES_MAX)};
-    bool same = false;
+    struct pair pair;
 
-    if (x.text != NULL && y.text != NULL) {
-        canonicalise(&x, a, "");
-        canonicalise(&y, b, "");
-        same = x.wrong == NULL && y.wrong == NULL && strcmp(x.text, y.text) == 0;
-    }
-    free(x.text);
-    free(y.text);
+    if (!pair_alloc(&pair))
+        return false;
+    canonicalise(&pair.theirs, a, "");
+    canonicalise(&pair.ours, b, "");
+    /* a form that is wrong is empty */
+    const bool same = pair.theirs.n > 0 && pair.theirs.n == pair.ours.n &&
+                      memcmp(pair.theirs.text, pair.ours.text, pair.ours.n) == 0;
+    free(pair.theirs.text);
     return same;
 }

@@ -4,7 +4,7 @@ struct codec_varint codec_varint_slow(const uint8_t *p, const uint8_t *end)
 {
     uint64_t value = 0;
 
-    for (unsigned i = 0; i < CODEC_VARINT_BYTES_MAX; i++) {
+    for (unsigned i = 0;; i++) {
         if (p == end)
             return (struct codec_varint){.p = NULL, .value = CODEC_TRUNCATED};
         const uint8_t byte = *p++;

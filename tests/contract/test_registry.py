@@ -166,6 +166,25 @@ class Contract(unittest.TestCase):
             self.assertIn("RETRY", probe("register l2.heartbeat-value 1"))
             self.assertIn(" registered 2 failures 2 hits 1 ", probe("stats"))
 
+    def test_register_refused(self):
+        error = b'{"error_code": 40901, "message": "older readers"}'
+        with l2registry.Contract() as registry, Probe(registry.url, "deadline_ms=300") as probe:
+            for status, may, words in ((409, 1, ["incompatible", "older readers"]), (401, 1, ["schema_registry_register = 0"]),
+                                       (403, 0, ["403", "rights"]), (422, 1, ["answered 422 (40901: older readers)"])):
+                registry.override["/subjects/s" + ("/versions" if may else "")] = (status, error)
+                told = probe(f"register s {may}")
+                self.assertIn("REJECT", told)
+                for word in words:
+                    self.assertIn(word, told)
+            registry.override["/subjects/s/versions"] = (201, b'{"id": 7}')
+            self.assertEqual(probe("register s 1"), "ID 7")
+
+    def test_an_unknown_id_that_becomes_ours(self):
+        with l2registry.Contract() as registry, Probe(registry.url) as probe:
+            self.assertEqual(probe("wait 1000 3000"), "UNKNOWN")
+            self.assertEqual(probe("register l2.heartbeat-value 1"), "ID 1000")
+            self.assertEqual(probe("find 1000"), "FOUND same")  # at once, and not in a minute
+
 
 @unittest.skipUnless(l2registry.Apicurio.installed(), "tools/dev/registry.sh has not run")
 class Real(unittest.TestCase):

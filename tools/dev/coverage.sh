@@ -13,5 +13,5 @@ say "unit, sim and contract on coverage (2 minutes)"
 quietly build/coverage.test.log ctest --test-dir "$BUILD" -L '^(unit|sim|contract)$' -j "$(nproc)" --output-on-failure
 "$VENV/bin/gcovr" --root . --object-directory "$BUILD" -j "$(nproc)" --gcov-exclude-directories '.*/bench/.*' \
     --filter 'common/l2/' --filter 'common/codec/' --filter 'services/.*/core/' \
-    --exclude-branches-by-pattern '.*\b(static_)?assert\(.*' --json-summary "$BUILD/coverage.json" >/dev/null
-exec "$VENV/bin/python" tools/dev/coverage.py "$BUILD/coverage.json" docs/coverage.md
+    --exclude-branches-by-pattern '.*\b(static_)?assert\(.*' --json "$BUILD/coverage.json" >/dev/null
+exec "$VENV/bin/python" tools/dev/coverage.py "$BUILD/coverage.json" tools/dev/coverage_left.txt docs/coverage.md

@@ -146,9 +146,9 @@ static void emit_feature(const struct fp_core *c, const struct fp_symbol *s,
 }
 
 /* A bar, its feature, and perhaps the symbol's retirement. */
-bool fp_room_for_a_bar(const struct fp_core *c, const struct fp_update *u)
+bool fp_room_for_a_bar(const struct fp_update *u)
 {
-    return u->n + 3 <= FP_ACTIONS_MAX && c->sketches_n < SKETCHES_MAX;
+    return u->n + 3 <= FP_ACTIONS_MAX;
 }
 
 /* Closes the open bar. Emits it, and its feature, unless l2.bars has it already. Precondition:
@@ -160,6 +160,7 @@ void fp_close_bar(struct fp_core *c, struct fp_symbol *s, bool by_clock, int64_t
     size_t sketch_n;
     struct l2_bar bar;
 
+    assert(c->sketches_n < SKETCHES_MAX); /* where there is room for two actions */
     c->stats.gaps += s->stream.gaps;
     l2_stream_close(&s->stream, &c->params.l2, &bar, sketch, &sketch_n);
     const bool is_new = bar.bar_time_us > s->emitted_us;

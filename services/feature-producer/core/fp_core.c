@@ -174,7 +174,7 @@ static bool work_take(struct fp_core *c, struct fp_update *u)
     struct fp_symbol *s = c->work.symbol;
 
     while (l2_stream_is_due(&s->stream, &c->params.l2, e->snapshot->event_time_us)) {
-        if (!fp_room_for_a_bar(c, u))
+        if (!fp_room_for_a_bar(u))
             return false;
         fp_close_bar(c, s, false, e->offset, u);
         (void)fp_retire_past_ttl(c, s, fp_core_is_restoring(c, e->partition) ? NULL : u);
@@ -184,9 +184,7 @@ static bool work_take(struct fp_core *c, struct fp_update *u)
         take(c, s, e);
         return true;
     }
-    if (u->n == FP_ACTIONS_MAX)
-        return false;
-    adopt(c, s, e, u);
+    adopt(c, s, e, u); /* after any number of bars there is room for one action more */
     return true;
 }
 
@@ -261,7 +259,7 @@ static bool work_clock(struct fp_core *c, struct fp_update *u)
     for (; c->work.at < c->symbols.high; c->work.at++) {
         struct fp_symbol *s = &c->symbols.symbols[c->work.at];
         while (s->name_n > 0 && s->partition == partition && is_idle_past_bar(c, s, p->asked_us)) {
-            if (!fp_room_for_a_bar(c, u))
+            if (!fp_room_for_a_bar(u))
                 return false;
             fp_close_bar(c, s, true, p->position, u);
             (void)fp_retire_past_ttl(c, s, u);
@@ -276,7 +274,7 @@ static void start_clock(struct fp_core *c, int32_t partition)
 {
     const struct fp_partition *p = fp_partition(c, partition);
 
-    if (p->owned && !p->restoring && p->close_at <= p->position) {
+    if (!p->restoring && p->close_at <= p->position) {
         c->work.kind = WORK_CLOCK;
         c->work.at = 0;
         c->work.record_follows = false;
@@ -285,7 +283,7 @@ static void start_clock(struct fp_core *c, int32_t partition)
 
 static bool wants_to_ask(const struct fp_partition *p)
 {
-    return p->owned && !p->restoring && p->asked_us == INT64_MIN;
+    return !p->restoring && p->asked_us == INT64_MIN;
 }
 
 /*
@@ -407,7 +405,7 @@ static bool work_close(struct fp_core *c, struct fp_update *u)
     struct fp_symbol *s = c->work.symbol;
 
     while (s->stream.started && s->stream.bar_time_us <= c->work.event->bar_time_us) {
-        if (!fp_room_for_a_bar(c, u))
+        if (!fp_room_for_a_bar(u))
             return false;
         fp_close_bar(c, s, true, c->work.event->offset, u);
         (void)fp_retire_past_ttl(c, s, u);
@@ -436,8 +434,7 @@ static void advance(struct fp_core *c, const struct fp_event *e, int64_t positio
     if (!p->restoring && p->close_at > p->position)
         return; /* all but a few */
     fp_finish_restoring(c, e->partition, u);
-    if (c->work.kind == WORK_NONE)
-        start_clock(c, e->partition);
+    start_clock(c, e->partition);
 }
 
 static void on_record(struct fp_core *c, const struct fp_event *e, struct fp_update *u)

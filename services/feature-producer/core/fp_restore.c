@@ -171,7 +171,7 @@ void fp_finish_restoring(struct fp_core *c, int32_t partition, struct fp_update 
 {
     struct fp_partition *p = fp_partition(c, partition);
 
-    if (!p->owned || !p->restoring || p->position < p->committed)
+    if (!p->restoring || p->position < p->committed)
         return;
     p->restoring = false;
     for (uint32_t i = 0; i < c->symbols.high; i++) {

@@ -58,7 +58,7 @@ static inline struct fp_partition *fp_partition(struct fp_core *c, int32_t parti
 /* ---- fp_bars.c: closing bars, and what a restart needs of them ---- */
 
 struct fp_action *fp_act(struct fp_update *u, enum fp_action_kind kind, const struct fp_symbol *s);
-bool fp_room_for_a_bar(const struct fp_core *c, const struct fp_update *u);
+bool fp_room_for_a_bar(const struct fp_update *u);
 void fp_close_bar(struct fp_core *c, struct fp_symbol *s, bool by_clock, int64_t source_offset,
                   struct fp_update *u);
 bool fp_is_past_ttl(const struct fp_core *c, int64_t bar_time_us, const struct l2_resume *last);

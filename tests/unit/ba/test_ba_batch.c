@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+#include "failing_alloc.h"
+
 static const struct ba_limits limits = {
     .rows_max = 4, .bytes_max = 100, .age_us_max = 500, .burst_rows = 3, .burst_bytes = 60};
 
@@ -156,13 +158,57 @@ static void test_lines(void **state)
     assert_false(ba_lines_may(&lines, 1000 + BA_LINES_US, &left_out));
 }
 
+/* Each of its allocations fails in turn. Seen to fail (a crash) with only the rows checked. */
+static void test_memory_gives_out(void **state)
+{
+    struct ba_batch *batch = NULL;
+    struct err err = {.text = ""};
+    int failed = 0;
+
+    (void)state;
+    for (int i = 1; batch == NULL; i++) {
+        failing_alloc_in = i;
+        const enum err_class e = ba_batch_new(&limits, &batch, &err);
+        failing_alloc_in = 0;
+        if (e == ERR_OK)
+            break;
+        failed++;
+        assert_int_equal(e, ERR_FATAL);
+        assert_non_null(strstr(err.text, "batch: no memory"));
+        assert_null(batch);
+    }
+    assert_int_equal(failed, 3);
+    ba_batch_free(batch);
+    ba_batch_free(NULL);
+}
+
+/* However many records gave no row, a batch that saw some is not empty: their offsets are still to
+ * be committed. Seen to fail with a count that wraps. */
+static void test_seen_does_not_wrap(void **state)
+{
+    struct ba_batch *b = make();
+
+    (void)state;
+    ba_batch_seen(b, 5, -1);
+    b->seen_n = UINT32_MAX;
+    ba_batch_seen(b, 6, -1);
+    assert_false(ba_batch_is_empty(b));
+    assert_int_equal(b->since_us, 5);
+    ba_batch_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full_by_rows), cmocka_unit_test(test_full_by_bytes),
-        cmocka_unit_test(test_due_by_age),   cmocka_unit_test(test_a_burst_fits),
-        cmocka_unit_test(test_newest),       cmocka_unit_test(test_backoff),
+        cmocka_unit_test(test_full_by_rows),
+        cmocka_unit_test(test_full_by_bytes),
+        cmocka_unit_test(test_due_by_age),
+        cmocka_unit_test(test_a_burst_fits),
+        cmocka_unit_test(test_newest),
+        cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_memory_gives_out),
+        cmocka_unit_test(test_seen_does_not_wrap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "codec/container.h"
 #include "codec/everything.h"
@@ -253,6 +254,59 @@ static void container_all_or_nothing(void **state)
     codec_file_close(NULL);
 }
 
+/* v in the most bytes that still decode: each number padded to ten bytes. Behind `n` bytes. */
+static size_t padded(const struct codec_heartbeat *v, uint8_t *bytes)
+{
+    const int64_t longs[] = {v->exchange.n,           v->symbol.n, v->time_us,
+                             v->newest_event_time_us, v->lag_ms,   (int64_t)v->state};
+    const struct codec_str texts[] = {v->exchange, v->symbol};
+    size_t n = 0;
+
+    for (unsigned i = 0; i < 6; i++) {
+        uint64_t u = (uint64_t)longs[i] << 1;
+        for (unsigned k = 0; k < 10; k++, u >>= 7)
+            bytes[n++] = (uint8_t)(u & 0x7f) | (k < 9 ? 0x80 : 0);
+        if (i < 2) {
+            memcpy(bytes + n, texts[i].data, texts[i].n);
+            n += texts[i].n;
+        }
+    }
+    return n;
+}
+
+/* An encoded record may be longer than ours ever are: it is taken where the block has room, and
+ * refused, not written past the end, where it has none. */
+static void container_bounds_padded_records(void **state)
+{
+    (void)state;
+    static const char text[] = "0123456789abcdef0123456789abcdef";
+    const struct codec_heartbeat longest = {.exchange = codec_str(text), .symbol = codec_str(text)};
+    const struct codec_heartbeat least = {.exchange = codec_str("x"), .symbol = codec_str("S")};
+    struct codec_file_writer *w = NULL;
+    struct err err;
+    uint8_t big[200], small[CODEC_HEARTBEAT_BYTES_MAX];
+    const size_t big_n = padded(&longest, big);
+    size_t small_n, in_block = 0, records = 0;
+    unsigned read;
+
+    assert_true(big_n > CODEC_HEARTBEAT_BYTES_MAX + 16);
+    assert_int_equal(codec_heartbeat_encode(&least, small, sizeof small, &small_n), CODEC_OK);
+    assert_int_equal(codec_file_create(path, &codec_heartbeat_record, CODEC_FILE_NULL, &w, &err),
+                     ERR_OK);
+    for (; in_block + big_n < CODEC_FILE_WRITE_BLOCK_BYTES; in_block += big_n, records++)
+        assert_int_equal(codec_file_put_encoded(w, big, big_n, &err), ERR_OK);
+    for (; in_block + small_n < CODEC_FILE_WRITE_BLOCK_BYTES; in_block += small_n, records++)
+        assert_int_equal(codec_file_put_encoded(w, small, small_n, &err), ERR_OK);
+    assert_int_equal(codec_file_put_encoded(w, big, big_n, &err), ERR_REJECT);
+    assert_non_null(strstr(err.text, "over_bound"));
+    assert_int_equal(codec_file_commit(w, &err), ERR_OK);
+    size_t n;
+    uint8_t *bytes = slurp(&n);
+    assert_int_equal(read_bytes(bytes, n, NULL, &read, &err), ERR_OK);
+    assert_int_equal(read, records);
+    free(bytes);
+}
+
 /* A record that is refused leaves the file as it was. */
 static void container_refuses_bad_records(void **state)
 {
@@ -299,7 +353,7 @@ static void container_refuses_bad_paths(void **state)
 
 /* A file put together by hand. */
 struct built {
-    uint8_t bytes[20000];
+    uint8_t bytes[40000];
     size_t n;
 };
 
@@ -386,10 +440,67 @@ static void container_names_bad_metadata(void **state)
     add_long(&b, 1);
     add_long(&b, CODEC_FILE_META_BYTES_MAX + 1);
     refuses(&b, "longer than 64 KiB");
+    b.n = 4;
+    add_long(&b, CODEC_FILE_META_BYTES_MAX + 1);
+    refuses(&b, "too many entries");
+    b.n = 4;
+    add_long(&b, 1);
+    add_long(&b, -1);
+    refuses(&b, "longer than 64 KiB");
+    b.n = 4; /* a number of eleven bytes, and the header ends with it */
+    memset(b.bytes + b.n, 0xff, 11);
+    b.n += 11;
+    refuses(&b, "byte 4: a number of more than 64 bits");
     build(&b, "snappy", codec_heartbeat_schema);
     refuses(&b, "codec 'snappy': only null and deflate");
+    build(&b, "a codec whose name is far longer than any", codec_heartbeat_schema);
+    refuses(&b, "codec 'a codec whose name is far longer': only null and deflate");
     build(&b, "null", NULL);
     refuses(&b, "no avro.schema");
+}
+
+/* A map whose block says how many bytes it has, rightly. */
+static void container_map_with_a_size(void **state)
+{
+    (void)state;
+    static struct built b;
+    struct err err;
+    unsigned records;
+
+    build(&b, NULL, NULL);
+    b.n = 4;
+    add_long(&b, -1);
+    add_long(&b, (int64_t)(1 + strlen("avro.schema") + 2 + strlen(codec_heartbeat_schema)));
+    add_text(&b, "avro.schema");
+    add_text(&b, codec_heartbeat_schema);
+    add_long(&b, 0);
+    add(&b, sync_bytes, sizeof sync_bytes);
+    assert_int_equal(read_bytes(b.bytes, b.n, NULL, &records, &err), ERR_OK);
+    assert_int_equal(records, 0);
+}
+
+/* A few KiB that are a zero more than 16 MiB of them: refused at the bound, and no more memory is
+ * taken. */
+static void container_bounds_what_it_inflates(void **state)
+{
+    (void)state;
+    static struct built b;
+    static uint8_t packed[CODEC_FILE_BLOCK_BYTES_MAX / 512];
+    uint8_t *zeros = calloc(1, CODEC_FILE_BLOCK_BYTES_MAX + 1);
+    z_stream z = {.next_in = zeros, .next_out = packed};
+
+    assert_non_null(zeros);
+    z.avail_in = CODEC_FILE_BLOCK_BYTES_MAX + 1;
+    z.avail_out = sizeof packed;
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, -MAX_WBITS, 9, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    const size_t n = sizeof packed - z.avail_out;
+    (void)deflateEnd(&z);
+    free(zeros);
+    build(&b, "deflate", codec_heartbeat_schema);
+    assert_true(b.n + n + 32 < sizeof b.bytes);
+    add_block(&b, 1, (int64_t)n, packed, n);
+    refuses(&b, "the block decompresses to 16 MiB or more");
 }
 
 /* Each way of being wrong is told. Each was seen to fail with its check taken out of
@@ -482,6 +593,17 @@ static void container_schemas(void **state)
     *name = 'h';
     build(&b, "null", text);
     refuses(&b, "holds records 'l2flow.heartbeat': expected one of ours");
+    (void)snprintf(text, sizeof text, "%s", codec_heartbeat_schema);
+    char *last = strstr(text, ",{\"name\":\"state\"");
+    assert_non_null(last);
+    (void)snprintf(last, 3, "]}");
+    build(&b, "null", text);
+    refuses(&b, "schema of Heartbeat differs from ours: 5 fields, ours 6");
+    (void)snprintf(text, sizeof text, "%s", codec_heartbeat_schema);
+    (void)snprintf(text, sizeof text, "%.*s,{\"name\":\"more\",\"type\":\"int\"}]}",
+                   (int)strlen(codec_heartbeat_schema) - 2, codec_heartbeat_schema);
+    build(&b, "null", text);
+    refuses(&b, "schema of Heartbeat differs from ours: 7 fields, ours 6");
     build(&b, "null", "{\"type\":");
     refuses(&b, "unreadable schema");
     build(&b, "null", "\"long\"");
@@ -509,6 +631,9 @@ int main(void)
         cmocka_unit_test(container_survives_damage),
         cmocka_unit_test(container_all_or_nothing),
         cmocka_unit_test(container_refuses_bad_records),
+        cmocka_unit_test(container_bounds_padded_records),
+        cmocka_unit_test(container_map_with_a_size),
+        cmocka_unit_test(container_bounds_what_it_inflates),
         cmocka_unit_test(container_refuses_bad_paths),
         cmocka_unit_test(container_names_bad_metadata),
         cmocka_unit_test(container_names_what_is_wrong),

@@ -1,16 +1,18 @@
 /*
- * Container files when memory or the disk gives out: every allocation fails once (malloc and calloc
- * are wrapped by the linker), the disk is full from every block on, the name cannot be had. Errors
- * say so, nothing leaks (ASan), what was there stays.
+ * Container files when memory or the disk gives out: every allocation fails once, the disk is full
+ * from every block on, cannot sync or cannot be read, the name cannot be had. Errors say so,
+ * nothing leaks (ASan), what was there stays.
  */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,37 +20,10 @@
 #include "codec/everything.h"
 #include "codec/heartbeat.h"
 #include "codec_values.h"
+#include "failing_alloc.h"
 
 static char dir[] = "/tmp/l2flow-faults-XXXXXX";
 static char path[64], tmp_path[72];
-static int fail_in; /* this allocation fails; 0: none */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-
-static bool fails(void)
-{
-    return fail_in > 0 && --fail_in == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    return fails() ? NULL : __real_realloc(p, n);
-}
 
 static int make_dir(void **state)
 {
@@ -113,19 +88,19 @@ static void memory_gives_out(void **state)
         enum err_class e = ERR_FATAL;
         for (int i = 1; e != ERR_OK; i++) {
             assert_true(i < 20000);
-            fail_in = i;
+            failing_alloc_in = i;
             e = write_some(&codec_everything_record, codec, 20, &err);
             failed += e != ERR_OK;
-            fail_in = 0;
+            failing_alloc_in = 0;
             if (e != ERR_OK)
                 assert_true(e == ERR_FATAL && strstr(err.text, "memory") != NULL);
         }
         assert_true(failed >= 3);
         e = ERR_FATAL;
         for (int i = 1; e != ERR_OK; i++) {
-            fail_in = i;
+            failing_alloc_in = i;
             e = read_all(&n, &err);
-            fail_in = 0;
+            failing_alloc_in = 0;
             if (e != ERR_OK) /* jansson's allocations are not ours: it calls them unreadable */
                 assert_true(e == ERR_FATAL || e == ERR_REJECT);
         }
@@ -133,8 +108,44 @@ static void memory_gives_out(void **state)
     }
 }
 
-/* x.avro.tmp leads to a device that is always full. Seen to fail with put_raw's answer ignored in
- * flush_block. */
+/* The same for a file of another version, whose records are turned into ours. */
+static void memory_gives_out_reading_another_version(void **state)
+{
+    (void)state;
+    static const char older[] =
+        "{\"type\":\"record\",\"name\":\"Heartbeat\",\"namespace\":\"l2flow\",\"fields\":["
+        "{\"name\":\"exchange\",\"type\":\"string\"},{\"name\":\"symbol\",\"type\":\"string\"},"
+        "{\"name\":\"time\",\"type\":\"long\"},{\"name\":\"newest_event_time\",\"type\":\"long\"},"
+        "{\"name\":\"lag_ms\",\"type\":\"int\"},{\"name\":\"state\",\"type\":{\"type\":\"enum\","
+        "\"name\":\"HeartbeatState\",\"symbols\":[\"live\"]}}]}";
+    struct codec_record record = codec_heartbeat_record;
+    struct codec_heartbeat v = {.exchange = codec_str("x"), .symbol = codec_str("S"), .lag_ms = 3};
+    struct codec_file_writer *w = NULL;
+    struct codec_file_reader *r = NULL;
+    struct err err;
+    bool got = false;
+    int failed = 0;
+
+    record.schema = older; /* ours as the older one wrote it: the same bytes */
+    assert_int_equal(codec_file_create(path, &record, CODEC_FILE_NULL, &w, &err), ERR_OK);
+    assert_int_equal(codec_file_put(w, &v, &err), ERR_OK);
+    assert_int_equal(codec_file_commit(w, &err), ERR_OK);
+    for (int i = 1; r == NULL; i++) {
+        assert_true(i < 100);
+        failing_alloc_in = i;
+        const enum err_class e = codec_file_open(path, &codec_heartbeat_record, &r, &err);
+        failing_alloc_in = 0;
+        failed += e != ERR_OK;
+        assert_int_equal(e == ERR_OK, r != NULL);
+    }
+    assert_true(failed >= 10);
+    memset(&v, 0, sizeof v);
+    assert_int_equal(codec_file_next_record(r, &v, &got, &err), ERR_OK);
+    assert_true(got && v.lag_ms == 3);
+    codec_file_close(r);
+}
+
+/* x.avro.tmp leads to a device that is always full. */
 static void disk_is_full(void **state)
 {
     (void)state;
@@ -176,11 +187,101 @@ static void name_cannot_be_had(void **state)
     assert_non_null(strstr(err.text, "too long"));
 }
 
+/* A device that takes bytes and cannot sync them. */
+static void disk_does_not_sync(void **state)
+{
+    (void)state;
+    struct err err = {.text = ""};
+
+    (void)unlink(path);
+    (void)unlink(tmp_path);
+    assert_int_equal(symlink("/dev/null", tmp_path), 0);
+    assert_int_equal(write_some(&codec_heartbeat_record, CODEC_FILE_NULL, 1, &err), ERR_FATAL);
+    assert_non_null(strstr(err.text, "x.avro.tmp: cannot write: Invalid argument"));
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(tmp_path, F_OK), -1);
+}
+
+/* The folder's own sync is more than is promised: without a descriptor for it the file is there all
+ * the same. */
+static void folder_cannot_be_opened(void **state)
+{
+    (void)state;
+    struct codec_file_writer *w = NULL;
+    struct rlimit usual, none;
+    struct err err;
+
+    assert_int_equal(codec_file_create(path, &codec_heartbeat_record, CODEC_FILE_NULL, &w, &err),
+                     ERR_OK);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+    none = usual;
+    none.rlim_cur = 0; /* what is open stays open */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const enum err_class e = codec_file_commit(w, &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+    assert_int_equal(e, ERR_OK);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+/* A stream that gives `left` bytes of a file, then an error. */
+struct failing_stream {
+    FILE *file;
+    size_t left;
+};
+
+static ssize_t failing_read(void *cookie, char *into, size_t n)
+{
+    struct failing_stream *s = cookie;
+
+    if (s->left == 0) {
+        errno = EIO;
+        return -1;
+    }
+    n = fread(into, 1, n < s->left ? n : s->left, s->file);
+    s->left -= n;
+    return (ssize_t)n;
+}
+
+/* A read that fails is no end of the file, wherever it comes: FATAL, at its byte. */
+static void disk_cannot_be_read(void **state)
+{
+    (void)state;
+    struct err err;
+    size_t size;
+
+    assert_int_equal(write_some(&codec_heartbeat_record, CODEC_FILE_NULL, 5, &err), ERR_OK);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    size = (size_t)st.st_size;
+    for (size_t at = 0; at <= size; at++) {
+        struct failing_stream s = {.file = fopen(path, "rb"), .left = at};
+        struct codec_file_reader *r = NULL;
+        struct codec_heartbeat v;
+        bool got = true;
+        char where[40];
+        assert_non_null(s.file);
+        FILE *stream = fopencookie(&s, "rb", (cookie_io_functions_t){.read = failing_read});
+        assert_non_null(stream);
+        enum err_class e = codec_file_open_stream(stream, "x.avro", NULL, &r, &err);
+        while (e == ERR_OK && got)
+            e = codec_file_next_record(r, &v, &got, &err);
+        codec_file_close(r);
+        (void)fclose(s.file);
+        assert_int_equal(e, ERR_FATAL);
+        (void)snprintf(where, sizeof where, "byte %zu: cannot read: ", at);
+        assert_non_null(strstr(err.text, where));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_gives_out),
+        cmocka_unit_test(memory_gives_out_reading_another_version),
         cmocka_unit_test(disk_is_full),
+        cmocka_unit_test(disk_does_not_sync),
+        cmocka_unit_test(folder_cannot_be_opened),
+        cmocka_unit_test(disk_cannot_be_read),
         cmocka_unit_test(name_cannot_be_had),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

@@ -83,6 +83,55 @@ static void test_rules(void **state)
     CHECK(a_int, a_int, "truncated", 0x80);
 }
 
+/* Each promotion, at numbers that show it, and what is no promotion. */
+static void test_promotions(void **state)
+{
+#define ONE(type) RECORD(FIELD("a", "\"" type "\""))
+    (void)state;
+    CHECK(ONE("int"), ONE("float"), "000080bf", 0x01);
+    CHECK(ONE("int"), ONE("double"), "000000000000f0bf", 0x01);
+    CHECK(ONE("long"), ONE("float"), "000080bf", 0x01);
+    CHECK(ONE("long"), ONE("double"), "000000000000f0bf", 0x01);
+    CHECK(ONE("float"), ONE("double"), "000000000000f0bf", 0x00, 0x00, 0x80, 0xbf);
+    CHECK(ONE("string"), ONE("bytes"), "0278", 0x02, 'x');
+    CHECK(ONE("bytes"), ONE("string"), "0278", 0x02, 'x');
+    CHECK(ONE("float"), ONE("long"), "refused");
+    CHECK(ONE("double"), ONE("float"), "refused");
+    CHECK(ONE("boolean"), ONE("int"), "refused");
+    CHECK(ONE("bytes"), ONE("int"), "refused");
+    CHECK(RECORD(FIELD("a", "{\"type\":\"fixed\",\"name\":\"F\",\"size\":1}")),
+          RECORD(FIELD("a", "{\"type\":\"fixed\",\"name\":\"F\",\"size\":2}")), "refused");
+}
+
+/* Bytes that end within a value of each type, read as it is, promoted and skipped; and what is no
+ * value. */
+static void test_short_and_bad_values(void **state)
+{
+    static const char other[] = RECORD(FIELD_OR("b", "\"int\"", "1"));
+    static const char map[] = RECORD(FIELD("a", "{\"type\":\"map\",\"values\":\"int\"}"));
+    static const char fixed[] =
+        RECORD(FIELD("a", "{\"type\":\"fixed\",\"name\":\"F\",\"size\":3}"));
+
+    (void)state;
+    CHECK(ONE("boolean"), ONE("boolean"), "01", 0x01);
+    CHECK(ONE("boolean"), ONE("boolean"), "00", 0x00);
+    CHECK(ONE("boolean"), ONE("boolean"), "truncated");
+    CHECK(ONE("boolean"), ONE("boolean"), "bad_bool", 0x02);
+    CHECK(ONE("boolean"), other, "bad_bool", 0x02);
+    CHECK(ONE("long"), ONE("double"), "truncated", 0x80);
+    CHECK(ONE("float"), ONE("double"), "truncated", 0x00, 0x00, 0x80);
+    CHECK(ONE("float"), ONE("float"), "truncated", 0x00, 0x00, 0x80);
+    CHECK(ONE("double"), other, "truncated", 0x00, 0x00, 0x80);
+    CHECK(ONE("string"), ONE("string"), "negative_length", 0x01);
+    CHECK(ONE("string"), ONE("string"), "truncated", 0x04, 'x');
+    CHECK(fixed, fixed, "616263", 'a', 'b', 'c');
+    CHECK(fixed, fixed, "truncated", 'a', 'b');
+    CHECK(map, map, "0202780400", 0x02, 0x02, 'x', 0x04, 0x00);
+    CHECK(map, map, "truncated", 0x02, 0x04, 'x');
+    CHECK(map, map, "truncated", 0x02, 0x02, 'x');
+    CHECK(map, other, "truncated", 0x02, 0x04, 'x');
+}
+
 static void test_defaults(void **state)
 {
     static const char none[] = RECORD(FIELD("a", "\"null\""));
@@ -139,6 +188,22 @@ static void test_unions_and_enums(void **state)
     CHECK(abc, cb, "bad_enum", 0x06);
 }
 
+/* Fields in another order, one that the writer lacks, and a value that has no place. */
+static void test_reordered(void **state)
+{
+#define SYMBOLS(symbols) "{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[" symbols "]}"
+    static const char writer[] =
+        RECORD(FIELD("a", "\"int\"") "," FIELD("e", SYMBOLS("\"A\",\"B\"")));
+    static const char reader[] = RECORD(
+        FIELD("e", SYMBOLS("\"B\"")) "," FIELD_OR("c", "\"int\"", "7") "," FIELD("a", "\"int\""));
+
+    (void)state;
+    CHECK(writer, reader, "000e02", 0x02, 0x02);
+    CHECK(writer, reader, "unresolved", 0x02, 0x00);
+    CHECK(writer, reader, "truncated", 0x02);
+    CHECK(writer, reader, "trailing_bytes", 0x02, 0x02, 0x02);
+}
+
 static void test_logical_types(void **state)
 {
 #define TIME(unit) RECORD(FIELD("a", "{\"type\":\"long\",\"logicalType\":\"timestamp-" unit "\"}"))
@@ -147,6 +212,7 @@ static void test_logical_types(void **state)
     (void)state;
     CHECK(TIME("micros"), TIME("micros"), "02", 0x02);
     CHECK(RECORD(FIELD("a", "\"long\"")), TIME("micros"), "02", 0x02);
+    CHECK(TIME("micros"), RECORD(FIELD("a", "\"long\"")), "02", 0x02);
     assert_null(plan_of(TIME("millis"), TIME("micros"), why));
     assert_non_null(strstr(why, "another unit"));
 }
@@ -210,6 +276,15 @@ static void test_room(void **state)
     assert_int_equal(codec_plan_transcode(plan, body, 4, out, 4, &n), CODEC_OK);
     assert_int_equal(n, 4);
     codec_plan_free(plan);
+    /* an array in a union: its branch, its count, its items, its end */
+    plan = plan_of(RECORD(FIELD("a", "{\"type\":\"array\",\"items\":\"int\"}")),
+                   RECORD(FIELD("a", "[\"null\",{\"type\":\"array\",\"items\":\"long\"}]")), NULL);
+    static const uint8_t items[] = {0x04, 0x02, 0x04, 0x00};
+    for (size_t cap = 0; cap < 5; cap++)
+        assert_int_equal(codec_plan_transcode(plan, items, 4, out, cap, &n), CODEC_NO_SPACE);
+    assert_int_equal(codec_plan_transcode(plan, items, 4, out, 5, &n), CODEC_OK);
+    assert_memory_equal(out, "\x02\x04\x02\x04\x00", 5);
+    codec_plan_free(plan);
     codec_plan_free(NULL);
 }
 
@@ -234,6 +309,37 @@ static void test_bad_schemas(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_null(plan_of(bad[i], RECORD(FIELD_OR("a", "\"int\"", "1")), NULL));
+}
+
+/* ---- frames ---- */
+
+/* Each framing into buffers of every size, and what cannot be encoded. */
+static void test_frames(void **state)
+{
+    struct codec_heartbeat b = {.exchange = codec_str("x"), .symbol = codec_str("S")}, got;
+    uint8_t whole[64], part[64];
+
+    (void)state;
+    for (uint32_t id = 0; id < 2; id++) {
+        size_t n = 0, n2 = 77;
+        assert_int_equal(codec_frame_as(&codec_heartbeat_record, id, &b, whole, sizeof whole, &n),
+                         CODEC_OK);
+        for (size_t cap = 0; cap < n; cap++)
+            assert_int_equal(codec_frame_as(&codec_heartbeat_record, id, &b, part, cap, &n2),
+                             CODEC_NO_SPACE);
+        assert_int_equal(n2, 77);
+        assert_int_equal(codec_unframe(&codec_heartbeat_record, whole, n, &got),
+                         id == 0 ? CODEC_OK : CODEC_FRAME_NO_REGISTRY);
+        b.state = (enum codec_heartbeat_state)9;
+        assert_int_equal(codec_frame_as(&codec_heartbeat_record, id, &b, part, sizeof part, &n2),
+                         CODEC_BAD_ENUM);
+        b.state = CODEC_HEARTBEAT_STATE_LIVE;
+    }
+    assert_true(codec_str_equal(b.symbol, got.symbol));
+    assert_false(codec_str_equal(b.symbol, b.exchange));
+    assert_false(codec_str_equal(b.symbol, codec_str("SS")));
+    assert_true(codec_str_equal(codec_str(""), (struct codec_str){.data = NULL}));
+    assert_int_equal(codec_unframe(&codec_heartbeat_record, whole, 0, &got), CODEC_FRAME_SHORT);
 }
 
 /* ---- readers ---- */
@@ -387,6 +493,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rules),
+        cmocka_unit_test(test_promotions),
+        cmocka_unit_test(test_short_and_bad_values),
+        cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_reordered),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_unions_and_enums),
         cmocka_unit_test(test_logical_types),
