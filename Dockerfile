@@ -13,7 +13,7 @@ RUN cmake --preset release && cmake --build --preset release --target feature-pr
 FROM ${BASE} AS runtime
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libavro23 libcurl4 libjansson4 libmicrohttpd12 libpq5 libssl3 libzstd1 zlib1g \
+    && apt-get install -y --no-install-recommends ca-certificates libcurl4 libjansson4 libmicrohttpd12 libpq5 libssl3 libzstd1 zlib1g \
     && rm -rf /var/lib/apt/lists/*
 # A number, so that Kubernetes can see that it is not root
 USER 65532:65532

@@ -25,12 +25,13 @@ static const char exit_codes[] =
     "Exit codes:\n"
     "  0    drained: SIGTERM, SIGINT, the work is done or the rehearsal is over\n"
     "  64   wrong usage\n"
+    "  65   records of an input file were refused; the others are stored\n"
     "  66   an input file is missing or unreadable\n"
     "  69   a server cannot be reached at start\n"
     "  70   internal error: please report it\n"
     "  75   temporary failure: start it again\n"
     "  78   the configuration is at fault; nothing was started\n"
-    "  130  a second signal cut the drain short\n";
+    "  130  a signal cut an import short, or a second one the drain\n";
 
 static const char *version_name; /* argp's hook has no argument of ours */
 

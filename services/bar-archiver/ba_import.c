@@ -1,6 +1,7 @@
 /* Files straight into the tables: a past that was computed elsewhere, or an archive of a topic. */
 #include "ba_service.h"
 
+#include "ba_tell.h"
 #include "codec/container.h"
 #include "log/log.h"
 
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,7 +24,7 @@ struct import {
     struct ba_store *store;
     struct ba_batch *batch;
     struct ba_result total;
-    struct ba_lines lines;
+    struct ba_teller teller;
     uint64_t random;
     bool terminal;
     int64_t started_us, shown_us;
@@ -49,15 +51,7 @@ static void add(struct import *m, const struct ba_result *r)
         m->total.changed[t] += r->changed[t];
         m->total.rejected[t] += r->rejected[t];
     }
-    for (unsigned i = 0; i < r->examples_n; i++) {
-        const struct ba_example *e = &r->examples[i];
-        uint64_t left_out;
-        if (ba_lines_may(&m->lines, clk_mono_us(), &left_out))
-            log_event(LOG_ERROR, e->kind == BA_CHANGE ? "change_refused" : "row_rejected", "table",
-                      LOG_STR, ba_table_names[e->table], "exchange", LOG_STR, e->exchange, "symbol",
-                      LOG_STR, e->symbol, "bar_time", LOG_STR, e->bar_time, "schema_version",
-                      LOG_STR, e->schema_version, "error", LOG_STR, e->why, NULL);
-    }
+    ba_tell(&m->teller, r, clk_mono_us());
 }
 
 static void nap(struct import *m, unsigned attempt)
@@ -84,14 +78,18 @@ static enum err_class flush(struct import *m, struct err *err)
             ba_batch_clear(m->batch);
             return ERR_OK;
         }
-        if (e != ERR_RETRY)
+        if (e != ERR_RETRY) {
+            ba_batch_clear(m->batch); /* it will not be stored */
             return e;
+        }
         ba_store_close(m->store);
         m->store = NULL;
         nap(m, attempt);
     }
-    if (e == ERR_OK)
+    if (svc_stopping(m->svc)) {
+        svc_exit_code(m->svc, EXIT_INTERRUPTED);
         return err_set(err, ERR_RETRY, "stopped by a signal: run it again, what is stored stays");
+    }
     svc_exit_code(m->svc, EX_UNAVAILABLE);
     return e;
 }
@@ -114,19 +112,13 @@ static enum err_class import_records(struct import *m, struct codec_file_reader 
             return err->class;
         if (body == NULL)
             return ERR_OK;
-        const struct ba_row row = {.table = table, .offset = index, .n = (uint32_t)n};
+        const struct ba_row row = {
+            .table = table, .partition = -1, .offset = index, .n = (uint32_t)n};
         ba_batch_seen(m->batch, 0, -1);
         ba_batch_add(m->batch, &row, body);
         m->records++;
         if (!ba_batch_is_full(m->batch))
             continue;
-        if (svc_stopping(m->svc)) {
-            svc_exit_code(m->svc, EXIT_INTERRUPTED);
-            return err_set(err, ERR_RETRY,
-                           "%s: stopped by a signal at record %" PRId64
-                           ": run it again, what is stored stays",
-                           path, index);
-        }
         if (flush(m, err) != ERR_OK)
             return err->class;
         show(m, path, false);
@@ -136,21 +128,22 @@ static enum err_class import_records(struct import *m, struct codec_file_reader 
 static enum err_class import_file(struct import *m, const char *path, struct err *err)
 {
     struct codec_file_reader *r = NULL;
+    struct stat status;
 
-    if (access(path, R_OK) != 0) {
+    if (access(path, R_OK) != 0 || stat(path, &status) != 0 || S_ISDIR(status.st_mode)) {
         svc_exit_code(m->svc, EX_NOINPUT);
-        return err_set(err, ERR_REJECT, "%s: cannot be read", path);
+        return err_set(err, ERR_REJECT, "%s: is no file that can be read", path);
     }
     enum err_class e = codec_file_open(path, NULL, &r, err);
     if (e == ERR_OK)
         e = import_records(m, r, path, err);
     codec_file_close(r);
-    if (e == ERR_REJECT && err->text[0] != '\0') { /* what came before the damage is kept */
-        struct err ignored;
-        (void)flush(m, &ignored);
-    }
+    struct err unstored;
     if (e == ERR_OK)
         e = flush(m, err);
+    else if (e == ERR_REJECT && flush(m, &unstored) != ERR_OK) /* what came before the damage */
+        e = err_set(err, unstored.class, "%s; and the records before it were not stored: %s",
+                    err->text, unstored.text);
     show(m, path, true);
     return e;
 }

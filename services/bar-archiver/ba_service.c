@@ -2,6 +2,7 @@
 #include "ba_service.h"
 
 #include "ba_metrics.h"
+#include "ba_tell.h"
 #include "ba_writer.h"
 
 #include "codec/candle.h"
@@ -41,7 +42,7 @@ struct service {
     struct ba_batch *open; /* NULL: all are the writer's, reading stands still */
     char topics[BA_TABLES][NAME_BYTES_MAX], group_id[NAME_BYTES_MAX];
     int64_t newest_us, exported_mono_us; /* newest_us: of what is stored; 0: nothing is */
-    struct ba_lines refused_lines, undecodable_lines;
+    struct ba_teller teller;
     union {
         struct codec_l2_bar bar;
         struct codec_candle candle;
@@ -81,18 +82,6 @@ static bool decode(struct service *s, enum ba_table table, const struct bus_read
     return status == CODEC_OK;
 }
 
-static void tell_undecodable(struct service *s, enum ba_table table, int32_t partition,
-                             int64_t offset, const char *why)
-{
-    uint64_t left_out;
-
-    if (!ba_lines_may(&s->undecodable_lines, clk_mono_us(), &left_out))
-        return;
-    log_event(LOG_WARN, "record_skipped", "topic", LOG_STR, s->topics[table], "partition", LOG_INT,
-              (int64_t)partition, "offset", LOG_INT, offset, "reason", LOG_STR, why, "not_told",
-              LOG_INT, (int64_t)left_out, NULL);
-}
-
 static void on_record(struct service *s, const struct bus_consumer_record *record, int64_t now_us)
 {
     const struct bus_reader_record *r = &record->r;
@@ -105,7 +94,7 @@ static void on_record(struct service *s, const struct bus_consumer_record *recor
     ba_batch_seen(s->open, now_us, r->timestamp_us);
     if (!decode(s, table, r, &body, &n, &is_framed, &why)) {
         metrics_add(s->metrics, M_UNDECODABLE, (unsigned)table, 1);
-        tell_undecodable(s, table, r->partition, r->offset, why);
+        ba_tell_undecodable(&s->teller, table, r->partition, r->offset, why, now_us);
         return;
     }
     const struct ba_row row = {.table = table,
@@ -127,31 +116,6 @@ static enum err_class hand_over(struct service *s, struct err *err)
     return ERR_OK;
 }
 
-static void tell_refused(struct service *s, const struct ba_result *result)
-{
-    for (unsigned i = 0; i < result->examples_n; i++) {
-        const struct ba_example *e = &result->examples[i];
-        uint64_t left_out;
-        if (e->kind == BA_UNDECODABLE) {
-            tell_undecodable(s, e->table, e->partition, e->offset, e->why);
-            continue;
-        }
-        if (!ba_lines_may(&s->refused_lines, clk_mono_us(), &left_out))
-            continue;
-        if (e->kind == BA_CHANGE)
-            log_event(LOG_ERROR, "change_refused", "table", LOG_STR, ba_table_names[e->table],
-                      "exchange", LOG_STR, e->exchange, "symbol", LOG_STR, e->symbol, "bar_time",
-                      LOG_STR, e->bar_time, "schema_version", LOG_STR, e->schema_version,
-                      "not_told", LOG_INT, (int64_t)left_out, NULL);
-        else
-            log_event(LOG_ERROR, "row_rejected", "table", LOG_STR, ba_table_names[e->table],
-                      "exchange", LOG_STR, e->exchange, "symbol", LOG_STR, e->symbol, "bar_time",
-                      LOG_STR, e->bar_time, "schema_version", LOG_STR, e->schema_version,
-                      "partition", LOG_INT, (int64_t)e->partition, "offset", LOG_INT, e->offset,
-                      "error", LOG_STR, e->why, "not_told", LOG_INT, (int64_t)left_out, NULL);
-    }
-}
-
 static enum err_class on_written(struct service *s, const struct ba_written *w, struct err *err)
 {
     const struct ba_result *r = &w->result;
@@ -165,7 +129,7 @@ static enum err_class on_written(struct service *s, const struct ba_written *w, 
     }
     metrics_add(s->metrics, M_BATCHES, 0, 1);
     metrics_observe(s->metrics, M_BATCH_SECONDS, (double)w->took_us / 1e6);
-    tell_refused(s, r);
+    ba_tell(&s->teller, r, clk_mono_us());
     if (w->batch->newest_us > s->newest_us)
         s->newest_us = w->batch->newest_us;
     const enum err_class e = bus_consumer_commit(s->consumer, w->batch->mark, err);

@@ -1,5 +1,8 @@
 #include "ba_store.h"
 
+#include "ba_table.h"
+#include "ba_valid.h"
+
 #include "codec/candle.h"
 #include "codec/l2_bar.h"
 
@@ -301,7 +304,7 @@ static enum err_class find_changes(struct ba_store *s, enum ba_table table, stru
         if (r->examples_n == BA_EXAMPLES_MAX)
             break;
         struct ba_example *e = &r->examples[r->examples_n++];
-        *e = (struct ba_example){.table = table, .kind = BA_CHANGE, .offset = -1};
+        *e = (struct ba_example){.table = table, .kind = BA_CHANGE, .partition = -1, .offset = -1};
         take_text(e->exchange, sizeof e->exchange, pgc_value(rows, i, 0));
         take_text(e->symbol, sizeof e->symbol, pgc_value(rows, i, 1));
         take_text(e->bar_time, sizeof e->bar_time, pgc_value(rows, i, 2));
@@ -313,7 +316,9 @@ static enum err_class find_changes(struct ba_store *s, enum ba_table table, stru
 
 static bool has_row(const struct ba_batch *batch, unsigned at, enum ba_table table)
 {
-    return batch->rows[at].table == table && !batch->rows[at].is_left_out;
+    const struct ba_row *row = &batch->rows[at];
+
+    return row->table == table && !row->is_left_out && !row->is_impossible;
 }
 
 static enum err_class write_table(struct ba_store *s, enum ba_table table,
@@ -376,11 +381,10 @@ static bool is_row_at_fault(const struct ba_store *s)
     return state[0] == '\0' || (state[0] == '2' && (state[1] == '2' || state[1] == '3'));
 }
 
-static void reject(struct ba_store *s, const struct ba_batch *batch, unsigned at,
-                   struct ba_result *r, const struct err *err)
+/* s->decoded is the row's record. */
+static void reject(struct ba_store *s, const struct ba_row *row, const char *why,
+                   struct ba_result *r)
 {
-    const struct ba_row *row = &batch->rows[at];
-
     r->rejected[row->table]++;
     if (r->examples_n == BA_EXAMPLES_MAX)
         return;
@@ -389,7 +393,6 @@ static void reject(struct ba_store *s, const struct ba_batch *batch, unsigned at
                              .kind = BA_REJECTED,
                              .partition = row->partition,
                              .offset = row->offset};
-    decode_row(s, batch, row);
     const bool is_bar = row->table == BA_BARS;
     const struct codec_l2_bar *bar = &s->decoded.bar;
     const struct codec_candle *candle = &s->decoded.candle;
@@ -402,16 +405,42 @@ static void reject(struct ba_store *s, const struct ba_batch *batch, unsigned at
     if (is_bar)
         (void)snprintf(e->schema_version, sizeof e->schema_version, "%.*s",
                        (int)bar->schema_version.n, bar->schema_version.data);
-    (void)snprintf(e->why, sizeof e->why, "%s", err->text);
+    (void)snprintf(e->why, sizeof e->why, "%s", why);
 }
 
-enum err_class ba_store_write(struct ba_store *s, const struct ba_batch *batch,
+static void reject_impossible(struct ba_store *s, struct ba_batch *batch, struct ba_result *r)
+{
+    for (unsigned i = 0; i < batch->rows_n; i++) {
+        struct ba_row *row = &batch->rows[i];
+        if (row->is_left_out)
+            continue;
+        decode_row(s, batch, row);
+        const char *fault = ba_fault(row->table, &s->decoded);
+        row->is_impossible = fault != NULL;
+        if (fault != NULL)
+            reject(s, row, fault, r);
+    }
+}
+
+static enum err_class check_tables(struct ba_store *s, struct err *err)
+{
+    enum err_class e = ERR_OK;
+
+    for (enum ba_table table = 0; e == ERR_OK && table < BA_TABLES; table++)
+        e = ba_table_check(s->pgc, table, err);
+    return e;
+}
+
+enum err_class ba_store_write(struct ba_store *s, struct ba_batch *batch,
                               struct ba_result *ret_result, struct err *err)
 {
     struct ba_result r = *ret_result;
     struct range stack[SPLITS_MAX];
     unsigned depth = 0;
+    struct err at_table;
+    bool checked = false;
 
+    reject_impossible(s, batch, &r);
     if (batch->rows_n > 0)
         stack[depth++] = (struct range){0, batch->rows_n};
     while (depth > 0) {
@@ -421,8 +450,15 @@ enum err_class ba_store_write(struct ba_store *s, const struct ba_batch *batch,
             continue;
         if (e != ERR_REJECT || pgc_is_broken(s->pgc) || !is_row_at_fault(s))
             return e;
+        if (!checked && check_tables(s, &at_table) != ERR_OK) {
+            *err = at_table;
+            return err->class;
+        }
+        checked = true;
         if (range.to - range.from == 1) {
-            reject(s, batch, range.from, &r, err);
+            const struct ba_row *row = &batch->rows[range.from];
+            decode_row(s, batch, row);
+            reject(s, row, err->text, &r);
             continue;
         }
         const unsigned middle = range.from + (range.to - range.from) / 2;
@@ -451,6 +487,8 @@ enum err_class ba_store_open(const struct pgc_options *options, struct ba_reader
     enum err_class e = pgc_open(options, &s->pgc, err);
     if (e == ERR_OK)
         e = pgc_schema_require(s->pgc, BA_SCHEMA_VERSION, err);
+    if (e == ERR_OK)
+        e = check_tables(s, err);
     for (unsigned i = 0; e == ERR_OK && i < sizeof settings / sizeof settings[0]; i++)
         e = pgc_exec(s->pgc, settings[i], NULL, 0, NULL, err);
     for (enum ba_table table = 0; e == ERR_OK && table < BA_TABLES; table++) {
@@ -471,9 +509,4 @@ void ba_store_close(struct ba_store *s)
         return;
     pgc_close(s->pgc);
     free(s);
-}
-
-bool ba_store_is_broken(const struct ba_store *s)
-{
-    return pgc_is_broken(s->pgc);
 }

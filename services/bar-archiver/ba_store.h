@@ -18,16 +18,20 @@
 extern const char *const ba_table_names[]; /* by ba_table, ended by NULL */
 const struct codec_record *ba_table_record(enum ba_table table);
 
+enum ba_kind {
+    BA_CHANGE,      /* it would have changed a stored row */
+    BA_REJECTED,    /* it cannot be true, or PostgreSQL would not have it: `why` says why */
+    BA_UNDECODABLE, /* no record of the table's: `why` is the codec's word */
+    BA_KINDS,
+};
+
 struct ba_example {
     enum ba_table table;
-    enum {
-        BA_CHANGE,      /* it would have changed a stored row */
-        BA_REJECTED,    /* PostgreSQL would not have it, and `why` says why */
-        BA_UNDECODABLE, /* no record of the table's: `why` is the codec's word */
-    } kind;
+    enum ba_kind kind;
     char exchange[40], symbol[40], bar_time[40], schema_version[72]; /* as PostgreSQL prints them */
-    int32_t partition; /* not of a change: the row that differs may be of an earlier batch */
-    int64_t offset;
+    int32_t
+        partition; /* -1: a file, or a change: the row that differs may be of an earlier batch */
+    int64_t offset; /* in a file: the record's number, from 0 */
     char why[256];
 };
 
@@ -35,7 +39,7 @@ struct ba_result {
     uint64_t fresh[BA_TABLES]; /* stored */
     uint64_t same[BA_TABLES]; /* were there, equal but for provenance */
     uint64_t changed[BA_TABLES]; /* would have changed a stored row: refused */
-    uint64_t rejected[BA_TABLES]; /* PostgreSQL would not have them */
+    uint64_t rejected[BA_TABLES]; /* impossible, or PostgreSQL would not have them */
     uint64_t undecodable[BA_TABLES];
     struct ba_example examples[BA_EXAMPLES_MAX]; /* the first of the refused */
     unsigned examples_n;
@@ -64,15 +68,15 @@ enum err_class ba_readers_judge(struct ba_readers *readers, struct ba_batch *bat
 enum err_class ba_store_open(const struct pgc_options *options, struct ba_readers *readers,
                              struct ba_store **ret_store, struct err *err) MUST_CHECK;
 void ba_store_close(struct ba_store *store);
-bool ba_store_is_broken(const struct ba_store *store);
 
 /*
- * Writes all rows and commits. In one transaction, unless PostgreSQL objects to a row: then by
- * halves, until that row stands alone and is left out. RETRY, and REJECT (a right is missing, the
- * table is gone): some of the batch may be stored; the same batch again stores the rest and says
- * so. *ret_result is added to.
+ * Writes all rows that can be true and commits. In one transaction, unless PostgreSQL objects to a
+ * row: then by halves, until that row stands alone and is left out; but the table is looked at
+ * first, since one that was altered objects to every row (ba_table_check). RETRY, and REJECT (a
+ * right is missing, the table is gone or another one): some of the batch may be stored; the same
+ * batch again stores the rest and says so. *ret_result is added to.
  */
-enum err_class ba_store_write(struct ba_store *store, const struct ba_batch *batch,
+enum err_class ba_store_write(struct ba_store *store, struct ba_batch *batch,
                               struct ba_result *ret_result, struct err *err) MUST_CHECK;
 
 #endif

@@ -133,12 +133,21 @@ def make_bars(n, symbols=10, seed=1, schema_version="l2_schema_v1", first=0):
 
 def make_candles(n, symbols=10, seed=2, first=0):
     r = random.Random(seed)
-    return [{"exchange": "binance-usdm", "symbol": f"SYM{i % symbols}", "bar_seconds": 60,
-             "bar_time": time_of(1_700_000_000_000_000 // 60_000_000 * 60_000_000 + (first + i // symbols) * 60_000_000),
-             "open": r.random(), "high": r.random(), "low": r.random(), "close": r.random(), "base_volume": r.random(),
-             "quote_volume": None if r.random() < 0.3 else r.random(), "taker_buy_base": None if r.random() < 0.3 else r.random(),
-             "taker_buy_quote": None if r.random() < 0.3 else r.random(),
-             "trade_count": None if r.random() < 0.3 else r.randrange(10**6)} for i in range(n)]
+
+    def maybe(value):
+        return None if r.random() < 0.3 else value
+
+    candles = []
+    for i in range(n):
+        low, *inside, high = sorted(r.uniform(0.001, 1) for _ in range(4))
+        first_price, last_price = r.sample(inside, 2)
+        candles.append({
+            "exchange": "binance-usdm", "symbol": f"SYM{i % symbols}", "bar_seconds": 60,
+            "bar_time": time_of(1_700_000_000_000_000 // 60_000_000 * 60_000_000 + (first + i // symbols) * 60_000_000),
+            "open": first_price, "high": high, "low": low, "close": last_price, "base_volume": r.random(),
+            "quote_volume": maybe(r.random()), "taker_buy_base": maybe(r.random()), "taker_buy_quote": maybe(r.random()),
+            "trade_count": maybe(r.randrange(10**6))})
+    return candles
 
 
 class Archiver(l2live.Producer):

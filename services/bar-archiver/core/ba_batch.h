@@ -26,7 +26,8 @@ struct ba_row {
     enum ba_table table;
     bool is_framed;    /* its record is a whole message, of another schema version or framing */
     bool is_left_out;  /* it turned out to be no record of the table's */
-    int32_t partition; /* where it was read: for messages */
+    bool is_impossible; /* it is one, but cannot be true */
+    int32_t partition;  /* where it was read: for messages */
     int64_t offset;
     size_t at; /* its record, else without frame, in the batch's bytes */
     uint32_t n;

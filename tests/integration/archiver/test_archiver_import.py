@@ -2,10 +2,13 @@
 
 Seen to fail: without the search for differing rows, with provenance compared, with ORDER BY ba_seq DESC, without the split of a
 rejected batch; with two columns swapped in COPY's list (imbalances; high and low); with DO UPDATE for ON CONFLICT DO NOTHING (the role
-has no right to it: nothing is stored), and with that right granted and the trigger gone (refused 4 for 5, no exit code 65).
+has no right to it: nothing is stored), and with that right granted and the trigger gone (refused 4 for 5, no exit code 65); without
+the look at the tables (at the start, and before rows are blamed), with a file's record number left at 0, without the look at what a
+row says.
 """
 
 import copy
+import json
 import pathlib
 import re
 import sys
@@ -62,7 +65,7 @@ class Import(unittest.TestCase):
         changed[3]["mid_price"] = 12345.0
         changed[4]["mid_price"] = None if bars[4]["mid_price"] is not None else 1.0
         changed[5]["spread_sketch"] += b"x"
-        changed[6]["coverage"] = float("nan")
+        changed[6]["coverage"] = 0.123
         changed[7]["gaps"] += 1
         # provenance may differ: a row is the same whoever closed it, and wherever it was read
         changed[8].update(last_event_time=None, closed_by="clock", source_partition=99, source_offset=1)
@@ -81,36 +84,72 @@ class Import(unittest.TestCase):
         self.imported(self.file("l2_bar", bars))
         for column in ("mid_price", "spread_bps", "depth_imbalance_l1", "depth_imbalance_l5", "ofi_15m", "kyle_lambda",
                        "snapshots", "gaps", "coverage", "spread_sketch"):
-            value = b"other" if column == "spread_sketch" else 77
+            value = {"spread_sketch": b"other", "coverage": 0.4321}.get(column, 77)
             with self.subTest(column):
                 said, _ = self.imported(self.file("l2_bar", [dict(bars[0], **{column: value})]), code=65)
                 self.assertEqual(said, {"l2_snapshots": (0, 0, 1, 0)})
 
     def test_the_first_of_a_batch_wins(self):
         candles = l2ba.make_candles(20)
-        doubled = candles + [dict(c, close=c["close"] + 1) for c in candles[:5]] + candles[5:8]
+        doubled = candles + [dict(c, base_volume=c["base_volume"] + 1) for c in candles[:5]] + candles[5:8]
         said, _ = self.imported(self.file("candle", doubled), code=65)
         self.assertEqual(said, {"ohlcv": (20, 3, 5, 0)})
         l2ba.assert_archived(self.archive, "ohlcv", candles)
 
     def test_a_bad_row_stands_alone(self):
         candles = l2ba.make_candles(500)
-        bad = [dict(candles[17], exchange=""), dict(candles[300], bar_seconds=0), dict(candles[301], symbol="A\0B")]
+        bad = [dict(candles[17], exchange=""), dict(candles[300], exchange="B\0"), dict(candles[301], symbol="A\0B")]
         mixed = candles[:100] + bad[:1] + candles[100:400] + bad[1:] + candles[400:]
         said, log = self.imported(self.file("candle", mixed), code=65)
         self.assertEqual(said, {"ohlcv": (500, 0, 0, 3)})
         l2ba.assert_archived(self.archive, "ohlcv", candles)
         self.assertEqual(log.count('"row_rejected"'), 3)
 
-    def test_nan_is_itself(self):
-        bars = [dict(b, mid_price=float("nan")) for b in l2ba.make_bars(10)]
-        path = self.file("l2_bar", bars)
-        self.imported(path)
-        said, _ = self.imported(path)
-        self.assertEqual(said, {"l2_snapshots": (0, 10, 0, 0)})
+    def test_a_table_at_fault_blames_no_row(self):
+        bars, candles = l2ba.make_bars(50), l2ba.make_candles(50)
+        for table, change, back, said in (
+                ("ohlcv", "ADD COLUMN venue text NOT NULL", "DROP COLUMN venue", "column venue, which is not ours, is NOT NULL"),
+                ("l2_snapshots", "ALTER COLUMN gaps TYPE integer", "ALTER COLUMN gaps TYPE bigint",
+                 "column gaps is of type integer, not bigint"),
+                ("l2_snapshots", "ALTER COLUMN kyle_lambda SET NOT NULL", "ALTER COLUMN kyle_lambda DROP NOT NULL",
+                 "column kyle_lambda is NOT NULL"),
+                ("ohlcv", "RENAME COLUMN close TO last", "RENAME COLUMN last TO close", "column close is missing")):
+            with self.subTest(change):
+                self.archive.psql(f"ALTER TABLE {table} {change}")
+                found, log = self.imported(self.file("candle", candles), self.file("l2_bar", bars), code=78)
+                self.assertIn(f"table {table}: {said}", log)
+                self.assertEqual((found, self.archive.count("ohlcv")), ({}, 0))
+                self.archive.psql(f"ALTER TABLE {table} {back}")
+        self.archive.psql("ALTER TABLE ohlcv ADD COLUMN venue text NOT NULL DEFAULT 'x', ADD COLUMN note text")
+        self.imported(self.file("candle", candles), self.file("l2_bar", bars))
+        self.archive.psql("ALTER TABLE ohlcv DROP COLUMN venue, DROP COLUMN note")
+
+    def test_what_is_not_told_is_counted(self):
+        candles = [dict(c, bar_seconds=0) for c in l2ba.make_candles(300)]
+        _, log = self.imported(self.file("candle", candles), settings="batch_rows = 20\n", code=65)
+        lines = [json.loads(line) for line in log.splitlines() if '"row_rejected"' in line]
+        self.assertEqual([line["offset"] for line in lines], [0, 1, 2, 3, 4, 5, 6, 7, 20, 21])  # eight a batch, ten a minute
+
+    def test_what_cannot_be_true_is_not_stored(self):
+        (candle,), (bar,) = l2ba.make_candles(1), l2ba.make_bars(1)
+        nan, inf = float("nan"), float("inf")
+        bad_candles = [dict(candle, **{k: v}) for k, v in (
+            ("close", nan), ("high", inf), ("low", 0.0), ("low", -5.0), ("open", candle["high"] * 2), ("close", candle["low"] / 2),
+            ("base_volume", -1.0), ("base_volume", nan), ("quote_volume", inf), ("taker_buy_base", -1e-9), ("trade_count", -1),
+            ("bar_seconds", 7), ("bar_seconds", -60), ("bar_time", l2ba.time_of(60_000_001)), ("bar_time", l2ba.time_of(-60_000_000)))]
+        bad_bars = [dict(bar, **{k: v}) for k, v in (
+            ("mid_price", nan), ("spread_bps", inf), ("depth_imbalance_l1", nan), ("depth_imbalance_l5", -inf), ("ofi_15m", nan),
+            ("kyle_lambda", inf), ("snapshots", -5), ("gaps", -1), ("coverage", nan), ("coverage", 1.0000001), ("coverage", -0.1),
+            ("bar_seconds", 90), ("bar_time", l2ba.time_of(1)))]
+        said, log = self.imported(self.file("candle", bad_candles + [candle]), self.file("l2_bar", bad_bars + [bar]), code=65)
+        self.assertEqual(said, {"ohlcv": (1, 0, 0, len(bad_candles)), "l2_snapshots": (1, 0, 0, len(bad_bars))})
+        l2ba.assert_archived(self.archive, "ohlcv", [candle])
+        l2ba.assert_archived(self.archive, "l2_snapshots", [bar])
+        self.assertIn("a price is not finite and above 0", log)
 
     def test_refused_files(self):
         self.imported(self.folder / "nowhere.avro", code=66)
+        self.imported(self.folder, code=66)
         heartbeat = {"exchange": "x", "symbol": "y", "time": l2ba.time_of(0), "newest_event_time": l2ba.time_of(0), "lag_ms": 0,
                      "state": "live"}
         _, log = self.imported(self.file("heartbeat", [heartbeat]), code=78)

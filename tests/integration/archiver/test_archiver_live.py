@@ -269,6 +269,19 @@ class Live(unittest.TestCase):
         self.assert_archived(bars, [])
         self.assertEqual(a.labelled("l2flow_ba_rows_rejected_total"), {"l2_snapshots": 0, "ohlcv": 0})
 
+    def test_a_table_that_was_altered_loses_nothing(self):
+        bars, a = l2ba.make_bars(300), self.archiver()
+        a.wait_ready()
+        self.archive.psql("ALTER TABLE l2_snapshots ADD COLUMN venue text NOT NULL")
+        send(self.bootstrap, self.prefix, "l2_snapshots", bars)
+        self.wait_until(lambda: a.metric("l2flow_ba_batch_retries_total") > 1)
+        self.assertIn("column venue, which is not ours", a.tail())
+        self.archive.psql("ALTER TABLE l2_snapshots DROP COLUMN venue")
+        self.wait_committed(a)
+        self.assert_archived(bars, [])
+        self.assertEqual(a.labelled("l2flow_ba_rows_rejected_total"), {"l2_snapshots": 0, "ohlcv": 0})
+        self.assertEqual(a.stop(), 0, a.tail())
+
     def test_two_replicas(self):
         bars, candles = [], []
         one, two = self.archiver("r0"), None

@@ -129,6 +129,15 @@ static void topics_table_is_spec(void **state)
         assert_string_equal(setting(&wanted, id, "compression.type"), spec[i].compression);
         assert_string_equal(setting(&wanted, id, "max.message.bytes"), spec[i].bytes);
         assert_string_equal(setting(&wanted, id, "message.timestamp.type"), "CreateTime");
+        for (unsigned j = 0; j < 2; j++) {
+            const char *limit = setting(&wanted, id,
+                                        j == 0 ? "message.timestamp.before.max.ms"
+                                               : "message.timestamp.after.max.ms");
+            if (id == TOPICS_DLQ)
+                assert_string_equal(limit, "9223372036854775807");
+            else
+                assert_null(limit);
+        }
         assert_int_equal(wanted.topics[i].partitions, 6);
         assert_int_equal(wanted.topics[i].replication_factor, -1);
     }
