@@ -218,12 +218,19 @@ static void sync_directory(const char *path)
     (void)close(fd);
 }
 
-enum err_class codec_file_commit(struct codec_file_writer *w, struct err *err)
+enum err_class codec_file_flush(struct codec_file_writer *w, struct err *err)
 {
-    enum err_class e = flush_block(w, err);
+    const enum err_class e = flush_block(w, err);
 
     if (e == ERR_OK && (fflush(w->stream) != 0 || fsync(fileno(w->stream)) != 0))
-        e = disk_error(w, "write", err);
+        return disk_error(w, "write", err);
+    return e;
+}
+
+enum err_class codec_file_commit(struct codec_file_writer *w, struct err *err)
+{
+    enum err_class e = codec_file_flush(w, err);
+
     if (e == ERR_OK) {
         (void)fclose(w->stream); /* fsync has said that all of it is on the disk */
         w->stream = NULL;

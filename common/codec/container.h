@@ -44,6 +44,10 @@ enum err_class codec_file_put(struct codec_file_writer *w, const void *v,
 enum err_class codec_file_put_encoded(struct codec_file_writer *w, const uint8_t *body, size_t n,
                                       struct err *err) MUST_CHECK;
 
+/* Everything put so far is on disk, in PATH.tmp: of several files that belong together, all are
+ * flushed before the first is committed. FATAL: the disk; the writer is to be abandoned. */
+enum err_class codec_file_flush(struct codec_file_writer *w, struct err *err) MUST_CHECK;
+
 /* Flushes, syncs, renames PATH.tmp to PATH. The writer is gone afterwards, and on failure PATH.tmp
  * too. */
 enum err_class codec_file_commit(struct codec_file_writer *w, struct err *err) MUST_CHECK;

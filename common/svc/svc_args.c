@@ -29,6 +29,7 @@ static const char exit_codes[] =
     "  66   an input file is missing or unreadable\n"
     "  69   a server cannot be reached at start\n"
     "  70   internal error: please report it\n"
+    "  73   an output folder or file cannot be made\n"
     "  75   temporary failure: start it again\n"
     "  78   the configuration is at fault; nothing was started\n"
     "  130  a signal cut an import short, or a second one the drain\n";

@@ -299,6 +299,22 @@ static enum err_class check_input(struct svc *svc, const char *option, const cha
                    path, strerror(code));
 }
 
+static enum err_class check_out_dir(struct svc *svc, const char *dir, struct err *err)
+{
+    struct stat st;
+
+    if (mkdir(dir, 0777) == 0)
+        return ERR_OK;
+    int code = errno;
+    if (code == EEXIST && stat(dir, &st) == 0)
+        code = !S_ISDIR(st.st_mode) ? ENOTDIR : access(dir, W_OK | X_OK) == 0 ? 0 : errno;
+    if (code == 0)
+        return ERR_OK;
+    svc_exit_code(svc, EX_CANTCREAT);
+    return err_set(err, ERR_REJECT, "--out-dir: %.300s: %s: name a folder that can be written", dir,
+                   strerror(code));
+}
+
 static enum err_class open_files(struct offline *o, const struct fp_options *options,
                                  struct err *err)
 {
@@ -311,8 +327,8 @@ static enum err_class open_files(struct offline *o, const struct fp_options *opt
         return err->class;
     if (codec_file_open(options->offline_path, &codec_l2_snapshot_record, &o->in, err) != ERR_OK)
         return err->class;
-    if (mkdir(dir, 0777) != 0 && access(dir, W_OK) != 0)
-        return err_set(err, ERR_REJECT, "--out-dir: %s cannot be made or written", dir);
+    if (check_out_dir(o->svc, dir, err) != ERR_OK)
+        return err->class;
     if (options->closes_path != NULL && load_closes(o, options->closes_path, err) != ERR_OK)
         return err->class;
     if (create(dir, "l2_bars.avro", &codec_l2_bar_record, &o->bars, err) != ERR_OK ||
@@ -339,6 +355,9 @@ static enum err_class run(struct offline *o, const struct fp_options *options, s
         return err->class;
     fp_core_step(o->core, &start, &o->update);
     if (fold(o, err) != ERR_OK)
+        return err->class;
+    if (codec_file_flush(o->bars, err) != ERR_OK || codec_file_flush(o->features, err) != ERR_OK ||
+        codec_file_flush(o->dlq, err) != ERR_OK) /* the disk is full: none of the three changes */
         return err->class;
     if (commit(&o->bars, err) != ERR_OK || commit(&o->features, err) != ERR_OK ||
         commit(&o->dlq, err) != ERR_OK)

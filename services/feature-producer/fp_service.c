@@ -683,21 +683,11 @@ static enum err_class connect(struct service *s, struct err *err)
     return fp_core_new(&s->params, &s->core, err);
 }
 
-static void warn_purge(const struct service *s)
-{
-    if (s->params.l2.purge_bars == 0)
-        log_event(
-            LOG_WARN, "purge_is_off", "text", LOG_STR,
-            "CVN_L2_PURGE_BARS = 0: these records serve the leakage check alone, never a model",
-            NULL);
-}
-
 static enum err_class run_live(struct service *s, struct err *err)
 {
     const char *const partitioner = config_string(s->config, "feed_partitioner");
 
     name_topics(s);
-    warn_purge(s);
     s->checks_partition = strcmp(partitioner, "none") != 0;
     s->partitioner = strcmp(partitioner, "crc32") == 0 ? BUS_CRC32 : BUS_MURMUR2;
     if (fp_settings_load(s->config, &s->settings, err) != ERR_OK ||
@@ -726,6 +716,15 @@ static enum err_class run_live(struct service *s, struct err *err)
     return drain(s, err);
 }
 
+static void warn_purge(const struct fp_params *params)
+{
+    if (params->l2.purge_bars == 0)
+        log_event(
+            LOG_WARN, "purge_is_off", "text", LOG_STR,
+            "CVN_L2_PURGE_BARS = 0: these records serve the leakage check alone, never a model",
+            NULL);
+}
+
 static enum err_class run(struct svc *svc, void *options, struct err *err)
 {
     struct service *s = calloc(1, sizeof *s);
@@ -738,8 +737,10 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
     s->metrics = svc_metrics(svc);
     const struct fp_options *o = options;
     enum err_class e = fp_params_load(s->config, s->clk, o, &s->params, err);
-    if (e == ERR_OK)
+    if (e == ERR_OK) {
+        warn_purge(&s->params);
         e = o->offline_path != NULL ? fp_offline_run(svc, o, &s->params, err) : run_live(s, err);
+    }
     bus_producer_free(s->beats);
     bus_free(s->bus);
     fp_core_free(s->core);

@@ -125,6 +125,34 @@ class Tiny(unittest.TestCase):
             self.assertIn(f"{option}: /: Is a directory", self.refused([self.at(feed, 0)], option, "/", code=66))
             self.assertIn("No such file", self.refused([self.at(feed, 0)], option, "/nowhere", code=66))
 
+    def test_an_output_folder_that_cannot_be_had(self):
+        # Seen to fail while it was "the configuration": 78.
+        feed = self.feed()
+        for path, why in (("/dev/null", "Not a directory"), ("/nowhere/deep", "No such file or directory")):
+            self.assertIn(f"--out-dir: {path}: {why}", self.refused([self.at(feed, 0)], "--out-dir", path, code=73))
+
+    def test_a_disk_that_fills_up_changes_none_of_the_three(self):
+        # Seen to fail while each file took its name when it was complete: new bars beside old features.
+        feed = self.feed()
+        with tempfile.TemporaryDirectory(prefix="l2flow-") as name:
+            out = pathlib.Path(name) / "out"
+            run = [BIN / "feature-producer", "--offline", pathlib.Path(name) / "in.avro", "--out-dir", out, "--bar-seconds", "60",
+                   "--window-seconds", "60", "--purge-bars", "0"]
+            files = ("l2_bars.avro", "l2_features.avro", "l2_dlq.avro")
+            l2_streams.write_container(pathlib.Path(name) / "in.avro", [self.at(feed, second) for second in range(70)])
+            done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn('"event":"purge_is_off"', done.stderr)
+            before = [(out / file).read_bytes() for file in files]
+            l2_streams.write_container(pathlib.Path(name) / "in.avro", [self.at(feed, second) for second in range(200)])
+            for full in files:
+                (out / (full + ".tmp")).symlink_to("/dev/full")
+                done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 75, done.stderr)
+                self.assertIn("No space left", done.stderr)
+                self.assertEqual([(out / file).read_bytes() for file in files], before)
+                self.assertEqual(sorted(p.name for p in out.iterdir()), sorted(files))
+
     def test_closes_of_another_recording_are_told(self):
         # Seen to fail while they were passed over in silence.
         feed = self.feed()
