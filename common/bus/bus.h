@@ -67,7 +67,9 @@ enum bus_event_kind {
     BUS_END_OFFSET, /* answer to bus_ask_end: `offset` = end offset (of committed records) as of a
                        moment after `asked_mono_us` */
     BUS_COMMITTED, /* all commits since the last one are known to have happened: `deliveries`; of
-                      partitions revoked since, too */
+                      partitions revoked since, too. Past a million between two polls, or where no
+                      memory is to be had, some are not told: like an offset that was lost, that
+                      must only make the caller reach further back than it needs to */
 };
 
 struct bus_delivery {
@@ -248,6 +250,9 @@ enum err_class bus_reader_new(const struct bus_setting *settings, unsigned setti
 enum err_class bus_reader_next(struct bus_reader *reader, int timeout_ms,
                                const struct bus_reader_record **ret_record, bool *ret_end,
                                struct err *err) MUST_CHECK;
+/* The log's first offset and its high watermark, as the call that made the reader found them. */
+void bus_reader_bounds(const struct bus_reader *reader, int32_t partition, int64_t *ret_low,
+                       int64_t *ret_end);
 void bus_reader_free(struct bus_reader *reader);
 
 /* ---- a consumer in a group, at least once: what it handed out is committed when it is told ----

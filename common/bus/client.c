@@ -360,6 +360,9 @@ static const struct client_row member_defaults[] = {
     {"fetch.queue.backoff.ms", "20"}, /* a second by default: the queue ran dry in the meantime */
     {"queued.max.messages.kbytes", "65536"},
     {"heartbeat.interval.ms", "1000"},
+    /* The longest there is: a partition's log is folded between two polls, however long that takes.
+       A loop that hangs is /healthz's to tell, one that stood still is the watch's. */
+    {"max.poll.interval.ms", "86400000"},
     {"socket.timeout.ms", "10000"},
     {NULL, NULL},
 };

@@ -12,6 +12,8 @@
 
 #define CLIENT_ADDRESS_BYTES_MAX 128
 #define CLIENT_TEXT_BYTES_MAX 160
+/* For consumers whose maker names no session: max.poll.interval.ms must not be shorter. */
+#define CLIENT_SESSION_MS "10000"
 
 /* Outlives its handle; its address must not change. Callbacks run on librdkafka's threads. */
 struct client {

@@ -13,6 +13,7 @@
 #define SEEK_RETRY_US INT64_C(50000)
 #define SEEK_MS_MAX 1000
 #define REQUEST_MS 5000
+#define LEVEL_ERROR 3
 #define LEVEL_WARNING 4
 #define LEVEL_NOTICE 5
 
@@ -62,6 +63,8 @@ static void end_question(struct bus *bus, struct partition *p)
     bus->asks -= p->end_asked;
     p->end_asked = false;
     p->end_sent = false;
+    p->end_wanted = false;
+    p->doubted = false;
     group_untell(bus, &p->tell_end);
 }
 
@@ -370,6 +373,14 @@ static enum err_class take_lookup(struct bus *bus, rd_kafka_event_t *event, stru
 
 /* ---- end offsets ---- */
 
+static void ask_end(struct bus *bus, struct partition *p)
+{
+    bus->asks += !p->end_asked;
+    p->end_asked = true;
+    p->end_sent = false;
+    p->end_asked_us = clk_mono_us();
+}
+
 enum err_class bus_ask_end(struct bus *bus, int32_t partition, struct err *err)
 {
     struct partition *p = find(bus, partition);
@@ -378,14 +389,53 @@ enum err_class bus_ask_end(struct bus *bus, int32_t partition, struct err *err)
     assert(p != NULL);
     if (p->state == P_NONE || p->state == P_LOOKUP)
         return ERR_OK; /* taken away meanwhile: no answer */
-    if (p->end_asked || p->tell_end)
+    if (p->end_wanted || p->tell_end)
         return ERR_OK; /* the open question's time stands: the answer is newer than it, if not than
                           this call */
-    p->end_asked = true;
-    p->end_sent = false;
-    p->end_asked_us = clk_mono_us();
-    bus->asks++;
+    p->end_wanted = true;
+    ask_end(bus, p); /* anew where group_on_end asked: that answer may be older than this call */
     return ERR_OK;
+}
+
+/*
+ * A log that ends below what is committed lost its end, or is another one: nobody can go on at the
+ * committed offset, and where that comes round again, another record stands there. A leader that
+ * was just elected may show less than it holds, but not to a question. What was committed stays so
+ * until the next commit: a loss that was told is not told again.
+ */
+void group_on_end(struct bus *bus, struct partition *p, int64_t offset)
+{
+    if (offset >= p->committed.offset || p->loss == LOSS_LOG)
+        return;
+    p->doubted = true;
+    if (!p->end_asked)
+        ask_end(bus, p);
+}
+
+static bool is_shorter(const struct bus *bus, const struct partition *p, int64_t end)
+{
+    if (!p->doubted || p->state != P_STARTED || end >= p->committed.offset)
+        return false;
+    client_log(&bus->client, LEVEL_ERROR,
+               "kafka: topic %s: partition %d: the log ends at %lld, before the committed offset "
+               "%lld: the partition starts anew from the log's start",
+               bus->input_topic, (int)number_of(bus, p), (long long)end,
+               (long long)p->committed.offset);
+    return true;
+}
+
+static void take_end(struct bus *bus, struct partition *p, int64_t end)
+{
+    const bool is_wanted = p->end_wanted;
+    const bool is_loss = is_shorter(bus, p, end);
+
+    end_question(bus, p);
+    if (is_loss) {
+        group_restart(bus, p, LOSS_LOG);
+    } else if (is_wanted) {
+        p->end_offset = end;
+        group_tell(bus, &p->tell_end);
+    }
 }
 
 static void send_ends(struct bus *bus)
@@ -423,9 +473,7 @@ static void take_ends(struct bus *bus, rd_kafka_event_t *event)
 
             if (found->err != RD_KAFKA_RESP_ERR_NO_ERROR || p == NULL || !p->end_sent)
                 continue;
-            end_question(bus, p);
-            p->end_offset = found->offset;
-            group_tell(bus, &p->tell_end);
+            take_end(bus, p, found->offset);
         }
     }
     assert(bus->partitions != NULL);

@@ -35,6 +35,9 @@ struct partition {
     bool tell_end;
     bool forgotten; /* taken away since the commit under way was handed over */
     bool lookup_sent; /* the open look-up asks for it */
+    bool end_wanted; /* by the caller; else a question is for what follows alone */
+    bool doubted; /* the end was seen below what is committed: told as a loss if a question says so
+                     too */
     bool end_asked; /* a question is open … */
     bool end_sent; /* … and with the broker */
     int64_t next; /* the offset that must come next; a greater one is a gap, harmless or not; -2:
@@ -114,6 +117,8 @@ void group_restart(struct bus *bus, struct partition *p, enum loss loss);
 /* Partition events to tell; each twice is once. */
 void group_tell(struct bus *bus, bool *event);
 void group_untell(struct bus *bus, bool *event);
+/* The log's end was seen, at `offset`: below what is committed it is asked for once more. */
+void group_on_end(struct bus *bus, struct partition *p, int64_t offset);
 /* Sends due look-ups, questions and seeks, takes answers. */
 enum err_class group_serve(struct bus *bus, struct err *err) MUST_CHECK;
 bool group_is_ours(const struct bus *bus, int32_t partition);

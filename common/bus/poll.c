@@ -180,6 +180,7 @@ static enum err_class map(struct bus *bus, unsigned *ret_n, struct err *err)
             continue;
         if (UNLIKELY(m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)) {
             p->next = m->offset;
+            group_on_end(bus, p, m->offset);
             next_event(bus, &n, BUS_END, m->partition)->offset = m->offset;
             continue;
         }

@@ -16,7 +16,8 @@
 #define ASK_AGAIN_MS 100
 
 struct reading {
-    int64_t end; /* until_end: the high watermark */
+    int64_t low;
+    int64_t end; /* the high watermark */
     bool started;
     bool done;
 };
@@ -50,6 +51,7 @@ static const struct client_row fixed[] = {
     {"enable.auto.commit", "false"},
     {"enable.auto.offset.store", "false"},
     {"auto.offset.reset", "earliest"}, /* what retention takes while we read */
+    {"session.timeout.ms", CLIENT_SESSION_MS}, /* it has none, but librdkafka compares */
     {"group.id", NULL},
     {"group.instance.id", NULL},
     {"transactional.id", NULL},
@@ -84,6 +86,7 @@ static enum err_class start(struct bus_reader *r, int i, int64_t from, int64_t l
         from = high;
     else if (from == BUS_FROM_START || from < low)
         from = low;
+    r->readings[i].low = low;
     r->readings[i].end = high;
     if (r->until_end && from >= high) {
         r->readings[i].done = true;
@@ -241,6 +244,16 @@ enum err_class bus_reader_next(struct bus_reader *r, int timeout_ms,
             return ERR_OK;
         }
     }
+}
+
+void bus_reader_bounds(const struct bus_reader *r, int32_t partition, int64_t *ret_low,
+                       int64_t *ret_end)
+{
+    const int i = partition - r->first;
+
+    assert(i >= 0 && i < r->n);
+    *ret_low = r->readings[i].low;
+    *ret_end = r->readings[i].end;
 }
 
 void bus_reader_free(struct bus_reader *r)

@@ -36,7 +36,7 @@ static const char *const fixed_keys[] = {
 
 /* With its own time-outs, which what is set must not contradict (max.poll.interval.ms). */
 static const struct client_row consumer_defaults[] = {
-    {"group.id", "check"}, {"session.timeout.ms", "10000"}, {NULL, NULL}};
+    {"group.id", "check"}, {"session.timeout.ms", CLIENT_SESSION_MS}, {NULL, NULL}};
 
 bool settings_is_fixed(const char *key)
 {

@@ -154,9 +154,10 @@ static enum err_class apply(struct offline *o, const struct fp_action *a, const 
     }
     case FP_HEARTBEAT:
     case FP_ASK_END:
+    case FP_NO_PLACE:
         break;
     }
-    assert(false && "an offline core neither beats nor asks");
+    assert(false && "an offline core neither beats nor asks, nor restores");
     return ERR_OK;
 }
 

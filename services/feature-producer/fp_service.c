@@ -19,7 +19,8 @@
 #define BEATS_FLUSH_MS_MAX 500
 #define PREFETCH_AHEAD 3
 #define PREFETCH_BYTES_MAX 1024 /* a book of 20 levels has some 730 */
-#define RESTORE_WAIT_MS 10000
+#define RESTORE_WAIT_MS 1000
+#define RESTORING_EVERY_US (10 * CLK_US_PER_S)
 #define REGISTRY_WAIT_MS 500
 #define REGISTRY_WAIT_MS_MAX 30000
 #define NAME_BYTES_MAX 300 /* a prefix of 64 and a name of 200 at most */
@@ -193,6 +194,9 @@ static enum err_class apply(struct service *s, const struct fp_action *a,
                   LOG_INT, a->last_event_us, NULL);
         return ERR_OK;
     }
+    case FP_NO_PLACE: /* of bars that are read, which take_bar sees to */
+        assert(false);
+        return ERR_OK;
     case FP_ADOPTED: {
         char symbol[L2_SYMBOL_BYTES_MAX + 1];
         (void)snprintf(symbol, sizeof symbol, "%.*s", (int)a->symbol.n, a->symbol.data);
@@ -279,8 +283,31 @@ static enum err_class step(struct service *s, const struct fp_event *event,
 
 /* ---- assignment ---- */
 
+/* A bar that cannot be read may be the newest one: passed over, it would be emitted again. */
+static enum err_class refuse_bar(const struct service *s, const struct bus_reader_record *record,
+                                 enum codec_status status, struct err *err)
+{
+    struct codec_head head = {.has_id = false};
+    char which[64];
+
+    (void)!codec_head_get(record->value, record->value_n, &head); /* else it had no such status */
+    if (head.has_id)
+        (void)snprintf(which, sizeof which, "schema id %" PRIu32, head.id);
+    else
+        (void)snprintf(which, sizeof which, "fingerprint %016" PRIx64, head.fingerprint);
+    return err_set(err, ERR_REJECT, "%s, partition %" PRId32 ", offset %" PRId64 ": %s: %s",
+                   s->topics[TOPICS_BARS], record->partition, record->offset, which,
+                   status == CODEC_FRAME_NO_REGISTRY
+                       ? "there is no schema registry to ask: set schema_registry_url back"
+                   : head.has_id ? "the schema registry has no such schema of a bar: set "
+                                   "schema_registry_url back to the one that has"
+                                 : "it is of no version that this release knows: start the newer "
+                                   "release");
+}
+
 /* A bar of another schema version, and the registry out of reach: without it the state cannot be
- * rebuilt, so the process ends and is started again. */
+ * rebuilt, so the process ends and is started again. What has no frame, or bytes that its schema
+ * does not explain, is nothing that any release has written. */
 static enum err_class past_bar(struct service *s, const struct bus_reader_record *record,
                                struct fp_event *event, struct l2_past_bar *bar, bool *ret_is_ours,
                                struct err *err)
@@ -290,6 +317,8 @@ static enum err_class past_bar(struct service *s, const struct bus_reader_record
     for (int waited_ms = 0;; waited_ms += REGISTRY_WAIT_MS) {
         *ret_is_ours = fp_wire_past_bar(&s->wire, record->value, record->value_n, record->offset,
                                         event, bar, &status);
+        if (status == CODEC_SCHEMA_UNKNOWN || status == CODEC_FRAME_NO_REGISTRY)
+            return refuse_bar(s, record, status, err);
         if (status != CODEC_SCHEMA_PENDING || svc_stopping(s->svc))
             return ERR_OK;
         if (waited_ms >= REGISTRY_WAIT_MS_MAX)
@@ -302,28 +331,99 @@ static enum err_class past_bar(struct service *s, const struct bus_reader_record
     }
 }
 
-static enum err_class read_bars(struct service *s, int32_t partition, int64_t from,
-                                int64_t *ret_next, struct err *err)
+/* Of the input's log: where its fold begins, and how far it is known to have reached. */
+struct span {
+    int64_t from, end;
+};
+
+/* What was committed says so; where it says nothing, the log that is there. */
+static enum err_class find_span(const struct service *s, const struct bus_event *assigned,
+                                int64_t snapshots_from, struct span *ret_span, struct err *err)
+{
+    struct bus_reader *reader;
+
+    *ret_span = (struct span){snapshots_from, assigned->offset};
+    if (snapshots_from >= 0 && assigned->offset >= 0)
+        return ERR_OK;
+    const enum err_class e =
+        bus_reader_new(s->settings.kafka.v, s->settings.kafka.n, s->topics[TOPICS_SNAPSHOTS],
+                       assigned->partition, BUS_FROM_END, true, &reader, err);
+    if (e != ERR_OK)
+        return e;
+    bus_reader_bounds(reader, assigned->partition, &ret_span->from, &ret_span->end);
+    bus_reader_free(reader);
+    if (assigned->lost && assigned->offset < 0) /* the log that was read is not this one */
+        ret_span->end = 0;
+    else if (assigned->offset > ret_span->end)
+        ret_span->end = assigned->offset;
+    return ERR_OK;
+}
+
+static enum err_class take_bar(struct service *s, struct fp_event *event, const struct span *span,
+                               struct err *err)
+{
+    event->offset = span->from;
+    event->log_end = span->end;
+    fp_core_step(s->core, event, &s->update);
+    if (s->update.n == 0)
+        return ERR_OK;
+    assert(s->update.actions[0].kind == FP_NO_PLACE);
+    return err_set(err, ERR_REJECT,
+                   "%s, partition %" PRId32 ": it names more than max_symbols = %" PRIu32
+                   " symbols: raise it",
+                   s->topics[TOPICS_BARS], event->partition, s->params.symbols_max);
+}
+
+/* What a restart is at, when it takes long: or waits for: another's transaction that is open, say.
+ */
+static void log_restoring(const char *topic, int32_t partition, int64_t offset, int64_t end)
+{
+    log_event(LOG_INFO, "restoring", "topic", LOG_STR, topic, "partition", LOG_INT,
+              (int64_t)partition, "offset", LOG_INT, offset, "end", LOG_INT, end, NULL);
+}
+
+static void log_bars(const struct service *s, const struct bus_reader *reader, int32_t partition,
+                     int64_t next)
+{
+    int64_t low, end;
+
+    bus_reader_bounds(reader, partition, &low, &end);
+    log_restoring(s->topics[TOPICS_BARS], partition, next > low ? next : low, end);
+}
+
+static enum err_class read_bars(struct service *s, const struct bus_event *assigned,
+                                const struct fp_restart *from, int64_t *ret_next, struct err *err)
 {
     struct bus_reader *reader = NULL;
     const struct bus_reader_record *record;
     struct l2_past_bar bar;
     struct fp_event event;
-    bool end = false, is_ours;
-    enum err_class e = bus_reader_new(s->settings.kafka.v, s->settings.kafka.n,
-                                      s->topics[TOPICS_BARS], partition, from, true, &reader, err);
+    struct span span;
+    bool end = false, is_ours, has_span = false;
+    int64_t logged_us = clk_mono_us();
+    enum err_class e =
+        bus_reader_new(s->settings.kafka.v, s->settings.kafka.n, s->topics[TOPICS_BARS],
+                       assigned->partition, from->bars_from, true, &reader, err);
 
     while (e == ERR_OK && !end && !svc_stopping(s->svc)) {
         svc_alive(s->svc);
         e = bus_reader_next(reader, RESTORE_WAIT_MS, &record, &end, err);
+        if (clk_mono_us() - logged_us >= RESTORING_EVERY_US) {
+            logged_us = clk_mono_us();
+            log_bars(s, reader, assigned->partition, *ret_next);
+        }
         if (e != ERR_OK || record == NULL)
             continue;
         *ret_next = record->offset + 1;
         e = past_bar(s, record, &event, &bar, &is_ours, err);
-        if (is_ours) {
-            event.partition = partition;
-            fp_core_step(s->core, &event, &s->update);
-        }
+        if (e != ERR_OK || !is_ours)
+            continue;
+        if (!has_span)
+            e = find_span(s, assigned, from->snapshots_from, &span, err);
+        has_span = true;
+        event.partition = assigned->partition;
+        if (e == ERR_OK)
+            e = take_bar(s, &event, &span, err);
     }
     bus_reader_free(reader);
     return e;
@@ -393,7 +493,7 @@ static enum err_class restore(struct service *s, const struct bus_event *assigne
     const int64_t started_us = clk_mono_us();
 
     if (begin(s, assigned, &from, err) != ERR_OK ||
-        read_bars(s, assigned->partition, from.bars_from, &bars_next, err) != ERR_OK)
+        read_bars(s, assigned, &from, &bars_next, err) != ERR_OK)
         return err->class;
     if (svc_stopping(s->svc))
         return ERR_OK;

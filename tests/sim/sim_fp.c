@@ -164,6 +164,9 @@ static void gather(struct outputs *into, bool live)
         case FP_ADOPTED:
             sim.adopted += live;
             break;
+        case FP_NO_PLACE:
+            CHECK(false, "l2.bars names more symbols than there is room for");
+            break;
         case FP_HEARTBEAT:
         case FP_RETIRED:
             break;
@@ -307,19 +310,21 @@ static void assign(int32_t p)
     const bool has = b->has_committed[p];
     struct fp_event start = {.kind = FP_START, .partition = p, .bars_next = b->bars_end[p]};
 
+    if (has) {
+        start.offset = c->snapshots_from;
+        start.committed = c->offset;
+    }
     for (unsigned i = 0; i < b->bars_n[p]; i++) {
         const struct topic_bar *t = &b->bars[p][i];
         if (has && t->bar.bars_offset < c->bars_from)
             continue;
         const struct fp_event past = {.kind = FP_PAST_BAR,
                                       .partition = p,
+                                      .offset = start.offset,
                                       .symbol = feed_symbol(t->symbol),
-                                      .past_bar = &t->bar};
+                                      .past_bar = &t->bar,
+                                      .log_end = has ? start.committed : end_offset(p)};
         step(sim.w->core, &past, &sim.w->open, true);
-    }
-    if (has) {
-        start.offset = c->snapshots_from;
-        start.committed = c->offset;
     }
     step(sim.w->core, &start, &sim.w->open, true);
     sim.w->next[p] = 0;

@@ -490,7 +490,7 @@ static void dispatch(struct fp_core *c, const struct fp_event *e, struct fp_upda
         }
         break;
     case FP_PAST_BAR:
-        fp_on_past_bar(c, e);
+        fp_on_past_bar(c, e, u);
         break;
     case FP_START:
         fp_on_start(c, e);

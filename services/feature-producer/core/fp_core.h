@@ -31,7 +31,8 @@ enum fp_event_kind {
     FP_HEARTBEAT_DUE,
     FP_END, /* every record below `offset` of the partition was seen */
     FP_END_OFFSET, /* answer to FP_ASK_END */
-    FP_PAST_BAR, /* from l2.bars, oldest first, before FP_START: what was emitted */
+    FP_PAST_BAR, /* from l2.bars, oldest first, before FP_START: what was emitted. `offset`: as of
+                    the FP_START to come */
     FP_START, /* the partition is read from `offset` on; dead letters below `committed` were sent
                  already */
     FP_STOP, /* the partition is not ours any more: its symbols are forgotten */
@@ -59,6 +60,8 @@ struct fp_event {
     int64_t committed,
         bars_next; /* START: the group's offset; the first offset of l2.bars that was not read */
     const struct l2_past_bar *past_bar; /* PAST_BAR */
+    int64_t log_end; /* PAST_BAR: the input's log reached at least this far; a bar that closed
+                        further on is of another log, which stood in this one's place */
     uint64_t tag; /* DELIVERED */
     int64_t bar_time_us; /* CLOSE */
 };
@@ -71,6 +74,8 @@ enum fp_action_kind {
     FP_ASK_END, /* ask the broker for the partition's end offset */
     FP_RETIRED, /* a symbol was silent for symbol_ttl: to be logged */
     FP_ADOPTED, /* a symbol's stream began anew after L2_ADOPT_LATE late records: to be told */
+    FP_NO_PLACE, /* PAST_BAR: l2.bars names more than symbols_max; without this one nothing can be
+                    restored */
 };
 
 enum fp_state { FP_LIVE, FP_CATCHING_UP, FP_SILENT };

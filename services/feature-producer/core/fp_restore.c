@@ -80,27 +80,93 @@ bool fp_is_past_checkpoint(struct fp_core *c, struct fp_symbol *s, const struct 
     return false;
 }
 
-void fp_on_past_bar(struct fp_core *c, const struct fp_event *e)
+/*
+ * Bars closed in the log's order. When the offsets go back from one bar to the next, or lie where
+ * the log has never been, the topic was made anew (or lost its end) since: what closed before is
+ * behind all that this log holds.
+ */
+static void forget_places(struct fp_core *c, int32_t partition)
+{
+    for (uint32_t i = 0; i < c->symbols.high; i++) {
+        struct fp_symbol *s = &c->symbols.symbols[i];
+        if (s->name_n == 0 || s->partition != partition)
+            continue;
+        for (uint32_t k = 0; k < s->past.bars_n; k++)
+            s->past.bars[k].source_offset = 0;
+        s->born_offset = 0;
+    }
+}
+
+/* Where the bar closed, in the log that is there. */
+static int64_t place_in_log(struct fp_core *c, const struct fp_event *e)
+{
+    struct fp_partition *p = fp_partition(c, e->partition);
+    const int64_t offset = e->past_bar->source_offset > e->log_end ? 0 : e->past_bar->source_offset;
+
+    if (offset < p->past_source)
+        forget_places(c, e->partition);
+    p->past_source = offset;
+    return offset;
+}
+
+/*
+ * Room for a further name of l2.bars: those whose records are in no log any more, or too old to be
+ * told from a new life's. They are released as release_retired would have released them, by the
+ * time that the bars themselves tell.
+ */
+static void release_long_retired(struct fp_core *c, const struct fp_event *e)
+{
+    const int64_t ttl_us = c->params.l2.symbol_ttl_s * L2_US_PER_S;
+    const struct fp_partition *p = fp_partition(c, e->partition);
+
+    for (uint32_t i = 0; i < c->symbols.high; i++) {
+        struct fp_symbol *s = &c->symbols.symbols[i];
+        if (s->name_n == 0 || s->partition != e->partition)
+            continue;
+        const struct l2_past_bar *newest = l2_past_find(&s->past, s->emitted_us);
+        assert(newest != NULL);
+        const int64_t open_us = s->emitted_us + c->bar_us;
+        const int64_t idle_us =
+            newest->resume.last_event_us + (p->past_seen_us - newest->resume.last_kafka_us);
+        if (fp_is_past_ttl(c, open_us, &newest->resume) && idle_us >= open_us + ttl_us &&
+            newest->source_offset <= e->offset)
+            fp_symbols_remove(&c->symbols, s);
+    }
+}
+
+static struct fp_symbol *find_or_add(struct fp_core *c, const struct fp_event *e)
+{
+    struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, e->symbol);
+
+    if (s == NULL && c->symbols.used == c->symbols.max)
+        release_long_retired(c, e);
+    return s != NULL ? s : fp_symbols_add(&c->symbols, e->partition, e->symbol, &c->params.l2);
+}
+
+void fp_on_past_bar(struct fp_core *c, const struct fp_event *e, struct fp_update *u)
 {
     struct fp_partition *p = fp_partition(c, e->partition);
     const struct l2_past_bar *bar = e->past_bar;
-    struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, e->symbol);
 
     if (p->bars_next <= bar->bars_offset)
         p->bars_next = bar->bars_offset + 1;
     if (!l2_symbol_ok(e->symbol.data, e->symbol.n) || bar->bar_time_us % c->bar_us != 0)
         return;
-    if (s == NULL)
-        s = fp_symbols_add(&c->symbols, e->partition, e->symbol, &c->params.l2);
-    if (s == NULL)
-        return; /* more symbols than max_symbols: those that came first are served, as before the
-                   restart */
+    const int64_t source_offset = place_in_log(c, e);
+    if (p->past_seen_us == 0 || bar->resume.last_kafka_us > p->past_seen_us)
+        p->past_seen_us = bar->resume.last_kafka_us;
+    struct fp_symbol *s = find_or_add(c, e);
+    if (s == NULL) {
+        fp_act(u, FP_NO_PLACE, NULL)->partition = e->partition;
+        return;
+    }
     struct l2_past_bar *place = l2_past_put(&s->past, bar->bar_time_us);
     if (place == NULL)
         return;
     *place = *bar;
+    place->source_offset = source_offset;
     place->anchor_offset = -1;
-    fp_note_birth(c, s, bar);
+    fp_note_birth(c, s, place);
     if (bar->bar_time_us > s->emitted_us)
         s->emitted_us = bar->bar_time_us;
 }
@@ -136,6 +202,7 @@ void fp_on_start(struct fp_core *c, const struct fp_event *e)
 {
     struct fp_partition *p = fp_partition(c, e->partition);
 
+    release_long_retired(c, e);
     *p = (struct fp_partition){
         .owned = true,
         .restoring = true, /* until the next event: symbols without a record to fold have closes to

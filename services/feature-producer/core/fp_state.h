@@ -14,6 +14,8 @@ struct fp_partition {
     bool restoring;
     int64_t position, committed;
     int64_t bars_next; /* nothing will be written to l2.bars below this offset */
+    int64_t past_source; /* while l2.bars is read: source_offset of the newest bar */
+    int64_t past_seen_us; /* … and the newest Kafka time of its bars' last records */
     int64_t asked_us;  /* when the end offset was asked for; INT64_MIN: no question is open */
     int64_t close_at;  /* position at which the clock may close; INT64_MAX: no answer */
     bool at_end;       /* the end was seen, and no record since */
@@ -76,7 +78,7 @@ void fp_close_as_recorded(struct fp_core *c, struct fp_symbol *s, int64_t offset
                           struct fp_update *u);
 bool fp_is_past_checkpoint(struct fp_core *c, struct fp_symbol *s, const struct fp_event *e);
 bool fp_drop_late(struct fp_core *c, struct fp_symbol *s, const struct fp_event *e);
-void fp_on_past_bar(struct fp_core *c, const struct fp_event *e);
+void fp_on_past_bar(struct fp_core *c, const struct fp_event *e, struct fp_update *u);
 void fp_on_start(struct fp_core *c, const struct fp_event *e);
 void fp_on_stop(struct fp_core *c, const struct fp_event *e);
 void fp_finish_restoring(struct fp_core *c, int32_t partition, struct fp_update *u);

@@ -273,6 +273,26 @@ static rd_kafka_t *open_transaction(const char *topic, const char *value)
     return rk;
 }
 
+/* What bus_settings_check finds good, each kind of handle takes. Seen to fail with librdkafka's own
+ * session of 45 s in the reader. */
+static void checked_settings_are_good_for_a_reader(void **state)
+{
+    (void)state;
+    const char *topic = make_topic("checked", 2);
+    const struct bus_setting checked[] = {settings[0], {"max.poll.interval.ms", "10000"}};
+    struct bus_reader *r = NULL;
+    int64_t low = -1, end = -1;
+    struct err err;
+
+    produce(topic, 1, "k", "v");
+    ok(bus_settings_check(checked, 2, &err), &err);
+    ok(bus_reader_new(checked, 2, topic, 1, BUS_FROM_END, true, &r, &err), &err);
+    bus_reader_bounds(r, 1, &low, &end);
+    assert_int_equal(low, 0);
+    assert_int_equal(end, 1);
+    bus_reader_free(r);
+}
+
 /*
  * An open transaction below the end is waited for; aborted records and markers are passed over,
  * also when they are the last. Seen to fail with isolation.level=read_uncommitted, and with the end
@@ -503,6 +523,61 @@ static void polls_and_questions_keep_time(void **state)
     bus_free(bus);
 }
 
+/* Until `kind` comes; starts what is assigned at `from`. */
+static struct bus_event next_from(struct bus *bus, enum bus_event_kind kind, int64_t from)
+{
+    const int64_t until_us = clk_mono_us() + INT64_C(1000) * TIMEOUT_MS;
+    struct bus_batch batch;
+    struct err err;
+
+    while (clk_mono_us() < until_us) {
+        ok(bus_poll(bus, 50, &batch, &err), &err);
+        for (unsigned i = 0; i < batch.n; i++) {
+            if (batch.events[i].kind == BUS_ASSIGNED)
+                ok(bus_start(bus, 0, from, &err), &err);
+            if (batch.events[i].kind == kind)
+                return batch.events[i];
+        }
+    }
+    fail_msg("no event of kind %d", (int)kind);
+    return (struct bus_event){0};
+}
+
+/*
+ * The log ends below the committed offset, though it holds what the fold begins with: it is not the
+ * log that was read. Said once: what is committed stays so until the next commit. Seen to fail with
+ * the end not compared, and with the loss told for ever.
+ */
+static void log_shorter_than_what_is_committed(void **state)
+{
+    struct bus *bus = loop_bus("short");
+    const struct bus_position position = {.offset = 10, .metadata = "m"};
+    struct bus_batch batch;
+    struct err err;
+
+    (void)state;
+    (void)next_of(bus, BUS_END);
+    for (int i = 0; i < 3; i++)
+        produce(loop_topics[0], 0, "k", "v");
+    bus_commit(bus, &position, 1);
+    ok(bus_drain(bus, TIMEOUT_MS, &err), &err);
+    bus = again(bus);
+    struct bus_event e = next_from(bus, BUS_ASSIGNED, 1);
+    assert_int_equal(e.offset, 10);
+    assert_false(e.lost);
+    assert_int_equal(next_from(bus, BUS_RECORD, 1).offset, 1);
+    (void)next_from(bus, BUS_REVOKED, 1);
+    e = next_from(bus, BUS_ASSIGNED, BUS_FROM_START);
+    assert_int_equal(e.offset, -1);
+    assert_true(e.lost);
+    assert_int_equal(next_from(bus, BUS_END, 0).offset, 3);
+    for (int i = 0; i < 20; i++) {
+        ok(bus_poll(bus, 50, &batch, &err), &err);
+        assert_int_equal(batch.n, 0);
+    }
+    bus_free(bus);
+}
+
 static void record_and_end(void **state)
 {
     struct bus *bus = loop_bus("end");
@@ -556,12 +631,14 @@ int main(void)
         cmocka_unit_test(topics_are_made_described_changed_and_deleted),
         cmocka_unit_test(records_arrive_as_they_were_sent),
         cmocka_unit_test(reader_begins_and_ends_where_it_should),
+        cmocka_unit_test(checked_settings_are_good_for_a_reader),
         cmocka_unit_test(reader_waits_for_open_transactions),
         cmocka_unit_test(absent_or_unequal_topics_are_refused),
         cmocka_unit_test(positions_and_metadata_come_back),
         cmocka_unit_test(outputs_are_visible_with_their_commit),
         cmocka_unit_test(polls_and_questions_keep_time),
         cmocka_unit_test(record_and_end),
+        cmocka_unit_test(log_shorter_than_what_is_committed),
         cmocka_unit_test(oversized_output_is_fatal),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
