@@ -27,12 +27,21 @@
 #define TOPICS_CHECK_MS 10000
 
 /*
- * One snapshot can close seven days of one-minute bars: 10,080 bars and features of some 400 bytes
- * in all, whose transaction must not be split. Both halves of the buffer hold that and a batch's
- * ordinary outputs beside it.
+ * One snapshot can close seven days of one-minute bars, whose transaction must not be split: 10,080
+ * bars and features, of which all but the first bar have an empty sketch, each with its key and the
+ * buffer's own bytes. Both halves of the buffer hold that and a batch's ordinary outputs beside it.
  */
-#define STEP_BYTES_MAX ((size_t)8 << 20)
+#define STEP_BYTES_MAX ((size_t)9 << 20)
 #define BUFFER_BYTES_MAX ((size_t)32 << 20)
+#define STEP_BARS_MAX (L2_SYMBOL_TTL_S_MAX / 60 + 2)
+#define SKETCH_FIELD_BYTES_MAX 8192 /* max_bytes of l2_bar.avsc's spread_sketch */
+#define OUTPUT_OWN_BYTES_MAX (CODEC_FRAME_BYTES + L2_SYMBOL_BYTES_MAX + BUS_OUTPUT_OVERHEAD)
+static_assert(STEP_BARS_MAX * (CODEC_L2_BAR_BYTES_MAX - SKETCH_FIELD_BYTES_MAX +
+                               CODEC_L2_FEATURE_BYTES_MAX + 2 * OUTPUT_OWN_BYTES_MAX) +
+                      SKETCH_FIELD_BYTES_MAX <=
+                  STEP_BYTES_MAX,
+              "one snapshot's outputs fit");
+static_assert(2 * STEP_BYTES_MAX <= BUFFER_BYTES_MAX, "each half has room for a step");
 
 /* The topics that it uses; outputs are the first of them, in the order of
  * bus_options.output_topics. */
