@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LAST_POLLS 16 /* more than a fenced member has waiting: errors and one rebalance */
 #define API_KEY_END_TXN 26
 
 #define LEVEL_ERROR 3 /* syslog's */
@@ -367,11 +368,20 @@ static const struct client_row member_defaults[] = {
     {NULL, NULL},
 };
 
+static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
+                         rd_kafka_topic_partition_list_t *list, void *opaque)
+{
+    const struct client *client = opaque;
+
+    if (client->ending)
+        (void)rd_kafka_assign(rk, NULL); /* of a group that ends, or is fenced: gives all back */
+    else
+        client->on_rebalance(rk, code, list, opaque);
+}
+
 enum err_class client_new_member(struct client *client, const struct bus_setting *settings,
                                  unsigned settings_n, const char *group_id, const char *instance_id,
-                                 unsigned session_timeout_ms,
-                                 void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t,
-                                                      rd_kafka_topic_partition_list_t *, void *),
+                                 unsigned session_timeout_ms, client_rebalance_fn on_its_rebalance,
                                  rd_kafka_t **ret_rk, struct err *err)
 {
     char session[16];
@@ -397,8 +407,29 @@ enum err_class client_new_member(struct client *client, const struct bus_setting
         client_conf(client, settings, settings_n, member_defaults, fixed, &conf, err);
     if (e != ERR_OK)
         return e;
+    client->on_rebalance = on_its_rebalance;
     rd_kafka_conf_set_rebalance_cb(conf, on_rebalance);
     return client_start(client, RD_KAFKA_CONSUMER, conf, ret_rk, err);
+}
+
+/*
+ * In librdkafka 2.14.2 a handle that is destroyed without a close while a cooperative rebalance has
+ * not been answered waits for ever: its group never ends. A close serves what waits; one of a
+ * fenced member is refused, so that what waits there is served by hand.
+ */
+void client_end_member(struct client *client, rd_kafka_t *rk)
+{
+    if (rk == NULL)
+        return;
+    client->ending = true;
+    if (rd_kafka_consumer_close(rk) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        for (int i = 0; i < LAST_POLLS; i++) {
+            rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 0);
+            if (m != NULL)
+                rd_kafka_message_destroy(m);
+        }
+    }
+    rd_kafka_destroy_flags(rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 
 enum err_class client_class(rd_kafka_resp_err_t code)

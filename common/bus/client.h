@@ -15,11 +15,16 @@
 /* For consumers whose maker names no session: max.poll.interval.ms must not be shorter. */
 #define CLIENT_SESSION_MS "10000"
 
+typedef void (*client_rebalance_fn)(rd_kafka_t *, rd_kafka_resp_err_t,
+                                    rd_kafka_topic_partition_list_t *, void *);
+
 /* Outlives its handle; its address must not change. Callbacks run on librdkafka's threads. */
 struct client {
     bus_log_fn log;
     void *log_user;
     void *owner;    /* of the rebalance callback */
+    client_rebalance_fn on_rebalance;
+    bool ending; /* client_end_member */
     rd_kafka_t
         *rk; /* to serve error callbacks from client_err; NULL once its queue hands out records */
     char address[CLIENT_ADDRESS_BYTES_MAX];
@@ -60,10 +65,11 @@ enum err_class client_new(struct client *client, rd_kafka_type_t type,
 /* A member of a group, with its librdkafka settings: static, never commits by itself. */
 enum err_class client_new_member(struct client *client, const struct bus_setting *settings,
                                  unsigned settings_n, const char *group_id, const char *instance_id,
-                                 unsigned session_timeout_ms,
-                                 void (*on_rebalance)(rd_kafka_t *, rd_kafka_resp_err_t,
-                                                      rd_kafka_topic_partition_list_t *, void *),
+                                 unsigned session_timeout_ms, client_rebalance_fn on_rebalance,
                                  rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;
+/* Ends a member, whose queues are the caller's no more: no commit, and a static member does not
+ * leave. NULL-safe. */
+void client_end_member(struct client *client, rd_kafka_t *rk);
 /* Consumes conf. */
 enum err_class client_start(struct client *client, rd_kafka_type_t type, rd_kafka_conf_t *conf,
                             rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;

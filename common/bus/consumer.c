@@ -660,9 +660,7 @@ void bus_consumer_free(struct bus_consumer *c)
         rd_kafka_queue_destroy(c->answers);
     if (c->queue != NULL)
         rd_kafka_queue_destroy(c->queue);
-    /* No close: no callback, and the static member does not leave. */
-    if (c->rk != NULL)
-        rd_kafka_destroy_flags(c->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    client_end_member(&c->client, c->rk);
     for (unsigned i = 0; i < MARKS_MAX; i++)
         free(c->marks[i].handed);
     free(c->places);

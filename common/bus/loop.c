@@ -439,10 +439,7 @@ void bus_free(struct bus *bus)
     }
     if (bus->queue != NULL)
         rd_kafka_queue_destroy(bus->queue);
-    /* Without a close there is no callback, no commit and no leaving; a static member would not
-     * leave either. */
-    if (bus->consumer != NULL)
-        rd_kafka_destroy_flags(bus->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    client_end_member(&bus->client, bus->consumer);
     buffer_free(&bus->halves[0]);
     buffer_free(&bus->halves[1]);
     free(bus->told.list);

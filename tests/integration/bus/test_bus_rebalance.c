@@ -303,9 +303,60 @@ static void a_group_consumer_misses_nothing_in_a_rebalance(void **state)
     bus_producer_free(producer);
 }
 
+/* ---- the end of a member whose rebalance was not answered ---- */
+
+#define FREE_S_MAX 15 /* alarm() ends a test that hangs */
+
+static void a_loop_ends_in_a_rebalance(void **state)
+{
+    struct loop first;
+    struct loop second;
+    char in[64];
+    char out[64];
+
+    (void)state;
+    (void)snprintf(in, sizeof in, "%s.end.in", prefix);
+    (void)snprintf(out, sizeof out, "%s.end.out", prefix);
+    make_topics((const char *const[]){in, out}, 2);
+    begin(in);
+    open_loop(&first, in, out, "0");
+    poll_loops(&first, NULL);
+    open_loop(&second, in, out, "1");
+    (void)usleep(1000 * JOIN_MS);
+    (void)alarm(FREE_S_MAX);
+    bus_free(first.bus);
+    bus_free(second.bus);
+    (void)alarm(0);
+    bus_producer_free(producer);
+}
+
+static void a_group_consumer_ends_in_a_rebalance(void **state)
+{
+    struct member first;
+    struct member second;
+    char topic[64];
+    const char *name = topic;
+
+    (void)state;
+    (void)snprintf(topic, sizeof topic, "%s.end.group", prefix);
+    make_topics(&name, 1);
+    begin(topic);
+    join(&first, topic, "0");
+    poll_members(&first, NULL);
+    join(&second, topic, "1");
+    (void)usleep(1000 * JOIN_MS);
+    (void)alarm(FREE_S_MAX);
+    bus_consumer_free(first.c);
+    bus_consumer_free(second.c);
+    (void)alarm(0);
+    bus_producer_free(producer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_loop_ends_in_a_rebalance),
+        cmocka_unit_test(a_group_consumer_ends_in_a_rebalance),
         cmocka_unit_test(a_loop_misses_nothing_in_a_rebalance),
         cmocka_unit_test(a_group_consumer_misses_nothing_in_a_rebalance),
     };
