@@ -97,8 +97,10 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     /* "all brokers down" says less than what came before it. */
     if (code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
         client->error == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        const char *const detail = strstr(reason, " (after "); /* 0ms in state CONNECT, … */
         client->error = (rd_kafka_resp_err_t)code;
-        (void)snprintf(client->error_text, sizeof client->error_text, "%s", reason);
+        (void)snprintf(client->error_text, sizeof client->error_text, "%.*s",
+                       (int)(detail != NULL ? (size_t)(detail - reason) : strlen(reason)), reason);
     }
     (void)pthread_mutex_unlock(&client->lock);
     tell_limited(client, LEVEL_NOTICE, rd_kafka_err2name((rd_kafka_resp_err_t)code),

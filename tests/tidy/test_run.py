@@ -37,6 +37,13 @@ class Run(unittest.TestCase):
             self.assertRegex(done.stderr, "^run: ")
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
 
+    def test_help_of_a_command_does_nothing_else(self):
+        for command in COMMANDS:
+            for word in ("--help", "-h"):
+                done = run(command, word)
+                self.assertEqual((done.returncode, done.stderr), (0, ""), command)
+                self.assertRegex(done.stdout, rf"\./run .*\b{command}\b")
+
     def complete(self, *words):
         script = f"source <(./run completion bash); COMP_WORDS=({' '.join(words)}); COMP_CWORD={len(words) - 1}; " \
                  "_l2flow_run; echo ${COMPREPLY[@]}"

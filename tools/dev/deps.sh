@@ -31,7 +31,6 @@ packages_of() {
             command -v javac >/dev/null || echo openjdk-17-jdk-headless # java File.java: the contract with Java's Avro
             [ -e "$DEPS/registry/stamp" ] || command -v mvn >/dev/null || echo maven
             ;;
-        *) die 64 "deps: no such part: $1 (build, kafka, python, database, postgres, test, tsan)" ;;
     esac
 }
 
@@ -127,9 +126,13 @@ requirements() {
 # what is installed knows the folder it is in: a shared one would be rebuilt under its owner's feet
 [ ! -L "$DEPS" ] || die 64 ".deps is a symbolic link: remove it, this folder needs one of its own"
 mkdir -p "$DEPS"
-exec 9>"$DEPS/lock"
-flock -w 900 9 || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
 [ $# -gt 0 ] || set -- build kafka python postgres test tsan
+for part in "$@"; do
+    [[ " build kafka python database postgres test tsan " == *" $part "* ]] ||
+        die 64 "deps: no such part: $part (build, kafka, python, database, postgres, test, tsan)"
+done
+exec 9>"$DEPS/lock"
+flock -n 9 || { say "another ./run is installing here: waiting for it"; flock -w 900 9; } || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
 [[ ! " $* " =~ \ (database|postgres)\  ]] || no_main_cluster
 need_packages "$@"
 for part in "$@"; do

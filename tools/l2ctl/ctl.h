@@ -32,8 +32,8 @@ enum ctl_exit {
 };
 
 #define CTL_EXITS_HELP                                                                             \
-    "Exit codes: 0 done; 1 topics or acls differ; 64 usage; 65 damaged file; 66 no such file; 69 " \
-    "no broker, database or schema registry answers; 70 internal; "                                \
+    "Exit codes: 0 done; 1 topics or acls differ, migrations are pending; 64 usage; 65 damaged "   \
+    "file; 66 no such file; 69 no broker, database or schema registry answers; 70 internal; "      \
     "74 output cannot be written; 78 configuration or an absent topic; 130 interrupted."
 
 struct ctl_command {

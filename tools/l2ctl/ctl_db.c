@@ -180,6 +180,8 @@ int ctl_db_main(int argc, char **argv)
     to.statement_timeout_ms = STATEMENT_TIMEOUT_MS;
     if (class == ERR_OK)
         class = pgc_open(&to, &pgc, &err);
+    if (class == ERR_RETRY && (to.host == NULL || to.host[0] == '\0'))
+        class = err_set(&err, class, "%s: --config or L2_PG_HOST names another", err.text);
     code = class == ERR_OK ? run(&args, pgc) : ctl_fail(&err);
     pgc_close(pgc);
     config_free(config);

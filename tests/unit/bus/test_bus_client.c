@@ -90,7 +90,8 @@ static void bad_settings_are_named(void **state)
 }
 
 /* Bounded by the session time-out, and the reason is told. Seen to fail without rd_kafka_poll in
- * client_err. */
+ * client_err, and with librdkafka's whole text, of which the end was cut in the middle of a word.
+ */
 static void absent_broker_is_told_in_time(void **state)
 {
     const struct bus_setting settings[] = {{"bootstrap.servers", NOBODY}};
@@ -104,8 +105,7 @@ static void absent_broker_is_told_in_time(void **state)
     o.session_timeout_ms = 1500;
     assert_int_equal(bus_new(&o, &bus, &err), ERR_RETRY);
     assert_names(&err, NOBODY);
-    assert_names(&err, "refused");
-    assert_names(&err, "no broker in 2 s");
+    assert_names(&err, "refused: no broker in 2 s"); /* librdkafka's "(after …" cut off */
     assert_names(&err, "kafka.bootstrap.servers");
     assert_null(bus);
     assert_true(clk_mono_us() - begin_us < 5 * CLK_US_PER_S);
