@@ -1,7 +1,8 @@
 """Faults at random, two replicas under load: processes killed, stopped, frozen; the broker killed and restarted; the network slow or
 cut; the end of a transaction lost, late or answered to nobody; a clock an hour off is in tests/integration/replicas. At the end
 the outputs equal those of a quiet run (tests/support/l2fleet.py).
-The comparison is that of the kill cycles, whose head says on which planted faults it was seen to fail.
+The comparison is that of the kill cycles, whose head says on which planted faults it was seen to fail. Of its own faults: seen to fail
+with a commit whose end is not known taken for done (end_lost, end_answer_lost, end_late: dead letters were lost, and not without it).
 """
 
 import random
