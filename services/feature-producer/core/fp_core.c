@@ -108,12 +108,10 @@ static void reject(struct fp_core *c, const struct fp_event *e, enum l2_reject r
     const struct fp_name key = c->params.offline ? e->symbol : e->key;
 
     c->stats.rejected[reason]++;
-    if (key.n >= 1 && key.n <= L2_SYMBOL_BYTES_MAX) {
-        struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, key);
-        if (s != NULL) {
-            fp_close_as_recorded(c, s, e->offset, u);
-            l2_stream_break(&s->stream);
-        }
+    struct fp_symbol *s = fp_symbols_find(&c->symbols, e->partition, key);
+    if (s != NULL) { /* a key that is no name is no symbol's */
+        fp_close_as_recorded(c, s, e->offset, u);
+        l2_stream_break(&s->stream);
     }
     if (e->offset < fp_partition(c, e->partition)->committed)
         return; /* sent before the restart */

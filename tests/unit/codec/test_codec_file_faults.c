@@ -43,6 +43,8 @@ static int remove_dir(void **state)
     return rmdir(dir);
 }
 
+static unsigned put_n; /* what write_some put before an error */
+
 static enum err_class write_some(const struct codec_record *record, enum codec_file_codec codec,
                                  unsigned n, struct err *err)
 {
@@ -53,11 +55,13 @@ static enum err_class write_some(const struct codec_record *record, enum codec_f
     uint64_t seed = 3;
     enum err_class e = codec_file_create(path, record, codec, &w, err);
 
+    put_n = 0;
     if (e != ERR_OK)
         return e;
     for (unsigned i = 0; i < n && e == ERR_OK; i++) {
         codec_values_random(record, &seed, v);
         e = codec_file_put(w, v, err);
+        put_n += e == ERR_OK;
     }
     if (e == ERR_OK)
         return codec_file_commit(w, err);
@@ -108,9 +112,12 @@ static void memory_gives_out(void **state)
     }
 }
 
-/* The same for a file of another version, whose records are turned into ours. */
+/* The same for a file of another version, whose records are turned into ours. Seen to fail (a
+ * crash) without the check of the memory for a record of ours. */
 static void memory_gives_out_reading_another_version(void **state)
 {
+    enum { HARMLESS = 5 }; /* a plan's four tables stay large, two forms are not compared */
+
     (void)state;
     static const char older[] =
         "{\"type\":\"record\",\"name\":\"Heartbeat\",\"namespace\":\"l2flow\",\"fields\":["
@@ -124,28 +131,33 @@ static void memory_gives_out_reading_another_version(void **state)
     struct codec_file_reader *r = NULL;
     struct err err;
     bool got = false;
-    int failed = 0;
+    int failed = 0, i = 1;
 
     record.schema = older; /* ours as the older one wrote it: the same bytes */
     assert_int_equal(codec_file_create(path, &record, CODEC_FILE_NULL, &w, &err), ERR_OK);
     assert_int_equal(codec_file_put(w, &v, &err), ERR_OK);
     assert_int_equal(codec_file_commit(w, &err), ERR_OK);
-    for (int i = 1; r == NULL; i++) {
+    for (bool was_reached = true; was_reached; i++) {
         assert_true(i < 100);
+        r = NULL;
         failing_alloc_in = i;
         const enum err_class e = codec_file_open(path, &codec_heartbeat_record, &r, &err);
+        was_reached = failing_alloc_in == 0;
         failing_alloc_in = 0;
         failed += e != ERR_OK;
         assert_int_equal(e == ERR_OK, r != NULL);
+        if (r == NULL)
+            continue;
+        memset(&v, 0, sizeof v); /* a plan that could not be made smaller is good all the same */
+        assert_int_equal(codec_file_next_record(r, &v, &got, &err), ERR_OK);
+        assert_true(got && v.lag_ms == 3);
+        codec_file_close(r);
     }
-    assert_true(failed >= 10);
-    memset(&v, 0, sizeof v);
-    assert_int_equal(codec_file_next_record(r, &v, &got, &err), ERR_OK);
-    assert_true(got && v.lag_ms == 3);
-    codec_file_close(r);
+    assert_int_equal(i - 1 - failed, HARMLESS + 1);
 }
 
-/* x.avro.tmp leads to a device that is always full. */
+/* x.avro.tmp leads to a device that is always full. That is told with the first block, not at the
+ * end of a day's file. Seen to fail without the check of the stream after a block. */
 static void disk_is_full(void **state)
 {
     (void)state;
@@ -161,6 +173,7 @@ static void disk_is_full(void **state)
             assert_int_equal(write_some(record, k / 2, n, &err), ERR_FATAL);
             assert_non_null(strstr(err.text, "x.avro.tmp: cannot write: No space left"));
             assert_int_equal(access(path, F_OK), -1);
+            assert_true(put_n <= CODEC_FILE_WRITE_BLOCK_RECORDS);
         }
     }
 }
@@ -187,7 +200,7 @@ static void name_cannot_be_had(void **state)
     assert_non_null(strstr(err.text, "too long"));
 }
 
-/* A device that takes bytes and cannot sync them. */
+/* A device that takes bytes and cannot sync them. Seen to fail with fsync's answer ignored. */
 static void disk_does_not_sync(void **state)
 {
     (void)state;
@@ -242,7 +255,8 @@ static ssize_t failing_read(void *cookie, char *into, size_t n)
     return (ssize_t)n;
 }
 
-/* A read that fails is no end of the file, wherever it comes: FATAL, at its byte. */
+/* A read that fails is no end of the file, wherever it comes: FATAL, at its byte. Seen to fail with
+ * a block's first byte that cannot be read taken for the end. */
 static void disk_cannot_be_read(void **state)
 {
     (void)state;

@@ -83,7 +83,8 @@ static void test_rules(void **state)
     CHECK(a_int, a_int, "truncated", 0x80);
 }
 
-/* Each promotion, at numbers that show it, and what is no promotion. */
+/* Each promotion, at numbers that show it, and what is no promotion. Seen to fail with an int for a
+ * double made a float. */
 static void test_promotions(void **state)
 {
 #define ONE(type) RECORD(FIELD("a", "\"" type "\""))
@@ -104,7 +105,8 @@ static void test_promotions(void **state)
 }
 
 /* Bytes that end within a value of each type, read as it is, promoted and skipped; and what is no
- * value. */
+ * value. Seen to fail with a map's key that is cut short passed over, and with a bool written as 2.
+ */
 static void test_short_and_bad_values(void **state)
 {
     static const char other[] = RECORD(FIELD_OR("b", "\"int\"", "1"));
@@ -127,7 +129,7 @@ static void test_short_and_bad_values(void **state)
     CHECK(fixed, fixed, "616263", 'a', 'b', 'c');
     CHECK(fixed, fixed, "truncated", 'a', 'b');
     CHECK(map, map, "0202780400", 0x02, 0x02, 'x', 0x04, 0x00);
-    CHECK(map, map, "truncated", 0x02, 0x04, 'x');
+    CHECK(map, map, "truncated", 0x02, 0x06, 'x', 0x00); /* the key */
     CHECK(map, map, "truncated", 0x02, 0x02, 'x');
     CHECK(map, other, "truncated", 0x02, 0x04, 'x');
 }
@@ -188,7 +190,8 @@ static void test_unions_and_enums(void **state)
     CHECK(abc, cb, "bad_enum", 0x06);
 }
 
-/* Fields in another order, one that the writer lacks, and a value that has no place. */
+/* Fields in another order, one that the writer lacks, and a value that has no place. Seen to fail
+ * with the end of the reader's last field taken for the writer's. */
 static void test_reordered(void **state)
 {
 #define SYMBOLS(symbols) "{\"type\":\"enum\",\"name\":\"E\",\"symbols\":[" symbols "]}"
@@ -313,7 +316,8 @@ static void test_bad_schemas(void **state)
 
 /* ---- frames ---- */
 
-/* Each framing into buffers of every size, and what cannot be encoded. */
+/* Each framing into buffers of every size, and what cannot be encoded. Seen to fail with a byte of
+ * room too few taken for enough. */
 static void test_frames(void **state)
 {
     struct codec_heartbeat b = {.exchange = codec_str("x"), .symbol = codec_str("S")}, got;
