@@ -65,7 +65,7 @@ enum err_class client_new(struct client *client, rd_kafka_type_t type,
 /* A member of a group, with its librdkafka settings: static, never commits by itself. */
 enum err_class client_new_member(struct client *client, const struct bus_setting *settings,
                                  unsigned settings_n, const char *group_id, const char *instance_id,
-                                 unsigned session_timeout_ms, client_rebalance_fn on_rebalance,
+                                 unsigned session_timeout_ms, client_rebalance_fn on_its_rebalance,
                                  rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;
 /* Ends a member, whose queues are the caller's no more: no commit, and a static member does not
  * leave. NULL-safe. */
