@@ -30,7 +30,7 @@ from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, To
 from confluent_kafka.admin import AdminClient, NewTopic
 
 ECHO = pathlib.Path(os.environ["L2FLOW_BIN"]) / "bus_echo"
-KILLS = int(os.environ.get("L2FLOW_BUS_KILLS", "25"))
+KILLS = int(os.environ.get("L2FLOW_BUS_KILLS", "12"))
 PARTITIONS = 4
 QUIET = {"log_level": 0, "error_cb": lambda _: None}
 
