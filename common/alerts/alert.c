@@ -22,7 +22,7 @@ static bool lasted(const struct alert_streak *streak, uint32_t n, int64_t us, in
 }
 
 /* The state that the streaks call for, given the one that holds. */
-static enum alert_state called_for(const struct alert *a, const struct alert_rule *r,
+static enum alert_state called_for(const struct alert *a, const struct alert_rule *r, bool is_first,
                                    int64_t time_us)
 {
     for (int i = LEVELS - 1; i >= 0; i--) {
@@ -32,7 +32,8 @@ static enum alert_state called_for(const struct alert *a, const struct alert_rul
         if (a->state >= level && !lasted(&a->below[i], r->leave_n, r->leave_us, time_us))
             return level;
     }
-    if (a->state == ALERT_NO_DATA && a->since_us != INT64_MIN &&
+    /* data that is back must be good for as long as after a warning */
+    if (a->state == ALERT_NO_DATA && !is_first &&
         !lasted(&a->below[0], r->leave_n, r->leave_us, time_us))
         return ALERT_NO_DATA;
     return ALERT_OK;
@@ -51,9 +52,14 @@ bool alert_step(struct alert *alert, const struct alert_rule *rule, enum alert_s
                 int64_t time_us)
 {
     assert(rule->enter_n >= 1 && rule->leave_n >= 1);
+    if (time_us < alert->seen_us)
+        time_us = alert->seen_us;
+    alert->seen_us = time_us;
     if (observed == ALERT_NO_DATA) {
         if (!alert->had_data || alert->state == ALERT_P2)
             return false;
+        if (alert->state != ALERT_NO_DATA)
+            alert->below[0] = (struct alert_streak){0}; /* what was good before the gap is over */
         return become(alert, ALERT_NO_DATA, time_us);
     }
     for (int i = 0; i < LEVELS; i++) {
@@ -61,11 +67,10 @@ bool alert_step(struct alert *alert, const struct alert_rule *rule, enum alert_s
         count(&alert->at_least[i], bad, time_us);
         count(&alert->below[i], !bad, time_us);
     }
-    if (!alert->had_data) { /* the first: nothing to leave */
-        alert->had_data = true;
-        alert->since_us = INT64_MIN;
-    }
-    return become(alert, called_for(alert, rule, time_us), time_us);
+    const bool is_first = !alert->had_data;
+
+    alert->had_data = true;
+    return become(alert, called_for(alert, rule, is_first, time_us), time_us);
 }
 
 const char *alert_state_name(enum alert_state state)

@@ -2,9 +2,10 @@
  * alert.h: one alert's state, from what was observed. Pure: no allocation, no clock, no I/O.
  *
  * A level (warn, p2) is entered when it was observed, or a worse one was, `enter_n` times in a row
- * and for `enter_us`; it is left when something better was observed `leave_n` times in a row and for
- * `leave_us`. No data is never better: it stops all counting, and what is ok or warn becomes no_data
- * at once; a P2 stays one until data says otherwise. Before the first data there is no alert.
+ * and for `enter_us`; it is left when something better was observed `leave_n` times in a row and
+ * for `leave_us`. No data is never better: it stops all counting, and what is ok or warn becomes
+ * no_data at once; a P2 stays one until data says otherwise. Before the first data there is no
+ * alert.
  */
 #ifndef ALERTS_ALERT_H
 #define ALERTS_ALERT_H
@@ -33,7 +34,8 @@ struct alert_streak {
 struct alert {
     enum alert_state state;
     bool had_data;
-    int64_t since_us;               /* when `state` began */
+    int64_t since_us; /* when `state` began */
+    int64_t seen_us;  /* the newest observation */
     struct alert_streak at_least[2]; /* warn, p2: observed or worse … */
     struct alert_streak below[2];   /* … and better */
 };

@@ -81,10 +81,10 @@ bool l2_tally_quantile(const struct l2_tally *t, double q, uint16_t *ret_code)
     const uint64_t rank = (uint64_t)(q * (double)(t->n - 1));
     uint64_t below = 0;
 
-    for (uint16_t code = 0; code < t->codes_n; code++) {
+    for (uint32_t code = 0; code < t->codes_n; code++) {
         below += t->count[code];
         if (below > rank) {
-            *ret_code = code;
+            *ret_code = (uint16_t)code;
             return true;
         }
     }
