@@ -415,16 +415,17 @@ enum err_class client_new_member(struct client *client, const struct bus_setting
 }
 
 /*
- * In librdkafka 2.14.2 a handle that is destroyed without a close while a cooperative rebalance has
- * not been answered waits for ever: its group never ends. A close serves what waits; one of a
- * fenced member is refused, so that what waits there is served by hand.
+ * In librdkafka 2.14.2 a handle that is destroyed without a close while a cooperative rebalance
+ * waits in its queue waits for ever: its group never ends. A close serves what waits; but it waits
+ * for ever itself where the callback was served and gave no answer, with which a destroy can live.
+ * A fenced member cannot be closed: what waits there is served by hand.
  */
 void client_end_member(struct client *client, rd_kafka_t *rk)
 {
     if (rk == NULL)
         return;
     client->ending = true;
-    if (rd_kafka_consumer_close(rk) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (!client->unanswered && rd_kafka_consumer_close(rk) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         for (int i = 0; i < LAST_POLLS; i++) {
             rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 0);
             if (m != NULL)

@@ -24,7 +24,8 @@ struct client {
     void *log_user;
     void *owner;    /* of the rebalance callback */
     client_rebalance_fn on_rebalance;
-    bool ending; /* client_end_member */
+    bool unanswered; /* on_rebalance left it so, since an answer would do harm */
+    bool ending;     /* client_end_member */
     rd_kafka_t
         *rk; /* to serve error callbacks from client_err; NULL once its queue hands out records */
     char address[CLIENT_ADDRESS_BYTES_MAX];

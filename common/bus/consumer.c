@@ -383,7 +383,7 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     /* Answered, a revocation after such a stop would make this member join again and throw its
      * successor out. */
     if (watch_expired(c->watch)) {
-        c->failed = true;
+        c->failed = client->unanswered = true;
         (void)watch_err(c->watch, &c->failure);
     } else if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         assign(c, list);

@@ -259,7 +259,7 @@ void group_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
     /* Answered, a revocation after such a stop would make this member join again and throw its
      * successor out. */
     if (watch_expired(bus->watch)) {
-        bus->failed = true;
+        bus->failed = client->unanswered = true;
         (void)watch_err(bus->watch, &bus->failure);
     } else if (code == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         assign(bus, list);

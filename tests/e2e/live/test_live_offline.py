@@ -15,6 +15,7 @@ import time
 
 import l2kafka
 import l2live
+import l2pg
 
 ROOT = l2live.ROOT
 PREFIX = "live."
@@ -73,8 +74,9 @@ def run_java(code, environment):
     return done.stdout.splitlines()
 
 
-def check_readme_examples(bootstrap, features):
-    """Every sh, python and java block of the README, in order, as it stands there; only the folder of the binaries is this build's.
+def check_readme_examples(bootstrap, folder, features):
+    """Every sh, python and java block of the README, in order, as it stands there; only the folder of the binaries is this build's,
+    and that of the settings of PostgreSQL one that ./run up would have made.
 
     Of Java's reader symbol, time and mid-price are compared, number by number.
     """
@@ -90,12 +92,15 @@ def check_readme_examples(bootstrap, features):
     want = [(f["symbol"], str(round(f["bar_time"].timestamp() * 1e6)), f["l2_mid_price"]) for f in features]
     got = [(symbol, bar_time, None if mid == "null" else float(mid)) for symbol, bar_time, mid, _ in read]
     assert sorted(got, key=str) == sorted(want, key=str), f"the README's Java read {len(got)} of {len(want)} records, or others"
-    for kind, code in blocks:
-        if kind != "sh":
-            continue
-        lines = run_example(code.replace("build/release/bin", os.path.dirname(l2live.binary("l2ctl"))), environment, True)
-        if code.startswith("kcat"):
-            assert len(lines) == len(features), "kcat does not list every feature"
+    with l2pg.Postgres(folder / "postgres") as pg:
+        l2pg.furnish(pg, l2pg.DATABASE, folder / "postgres", l2live.binary("l2ctl"))
+        for kind, code in blocks:
+            if kind != "sh":
+                continue
+            here = code.replace("build/release/bin", os.path.dirname(l2live.binary("l2ctl")))
+            lines = run_example(here.replace("var/postgres", str(folder / "postgres")), environment, True)
+            if code.startswith("kcat"):
+                assert len(lines) == len(features), "kcat does not list every feature"
 
 
 def main():
@@ -105,7 +110,7 @@ def main():
         by_clock = [b for b in bars if b["closed_by"] == "clock"]
         l2live.write_records(folder / "closes.avro", "l2_bar", bars)
         want_bars, want_features, dead = l2live.offline(folder / "sent.avro", folder / "offline", ("--closes", folder / "closes.avro"))
-        check_readme_examples(bootstrap, features)
+        check_readme_examples(bootstrap, folder, features)
     faults = []
     for stem, got, want in (("l2_bar", bars, want_bars), ("l2_feature", features, want_features)):
         counts, examples = l2live.differences(stem, got, want)
