@@ -17,8 +17,6 @@
 
 #define L2_PSI_BINS_MAX 10
 #define L2_PSI_SHARE_MIN 1e-4
-#define L2_PSI_SAMPLES_MIN_DAY 48    /* fewer in 24 h: no_data … */
-#define L2_PSI_SAMPLES_MIN_MONTH 1440 /* … and in 30 d */
 
 /* A reference. Bin i holds x with edge[i − 1] ≤ x < edge[i]; the first and the last are open. */
 struct l2_psi_bins {

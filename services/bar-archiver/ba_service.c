@@ -251,7 +251,7 @@ static enum err_class connect_bus(struct service *s, struct err *err)
 
     for (unsigned t = 0; t < BA_TABLES; t++) {
         (void)snprintf(s->topics[t], NAME_BYTES_MAX, "%s%s", prefix, topics_name(topics_used[t]));
-        names[t] = s->topics[t];
+        names[t] = s->teller.topics[t] = s->topics[t];
     }
     (void)snprintf(s->group_id, NAME_BYTES_MAX, "%s%s", prefix,
                    config_string(s->config, "group_id"));

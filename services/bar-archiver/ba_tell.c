@@ -9,9 +9,9 @@ void ba_tell_undecodable(struct ba_teller *t, enum ba_table table, int32_t parti
 
     if (!ba_lines_may(&t->lines[BA_UNDECODABLE], now_us, &left_out))
         return;
-    log_event(LOG_WARN, "record_skipped", "table", LOG_STR, ba_table_names[table], "partition",
-              LOG_INT, (int64_t)partition, "offset", LOG_INT, offset, "reason", LOG_STR, why,
-              "not_told", LOG_INT, (int64_t)left_out, NULL);
+    log_event(LOG_WARN, "record_skipped", "topic", LOG_STR, t->topics[table], "partition", LOG_INT,
+              (int64_t)partition, "offset", LOG_INT, offset, "reason", LOG_STR, why, "not_told",
+              LOG_INT, (int64_t)left_out, NULL);
 }
 
 static void tell_change(const struct ba_example *e, uint64_t left_out)

@@ -7,6 +7,7 @@
 
 struct ba_teller { /* zeroed at first */
     struct ba_lines lines[BA_KINDS];
+    const char *topics[BA_TABLES]; /* borrowed; of messages, which alone can be undecodable */
 };
 
 /* What a batch came to: its examples, and how many more there were. */
