@@ -22,9 +22,10 @@ static double decay(const struct l2_volatility *v, int64_t n)
 {
     double base = 1 - 2 / ((double)v->span_bars + 1), power = 1;
 
-    for (uint64_t left = (uint64_t)n; left > 0; left >>= 1, base *= base) {
+    for (uint64_t left = (uint64_t)n; left > 0; left >>= 1) {
         if ((left & 1) != 0)
             power *= base;
+        base *= base;
     }
     return power;
 }

@@ -3,6 +3,7 @@
  * back the same when it is printed and read again; what is refused names the file in one line.
  */
 #include "config/config.h"
+#include "config/config_internal.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -64,11 +65,16 @@ static void check_same(const struct config *a, const struct config *b)
     assert(config_uint(a, "any") == config_uint(b, "any"));
     assert(config_bool(a, "wanted") == config_bool(b, "wanted"));
     assert(strcmp(config_secret(a, "password_file"), config_secret(b, "password_file")) == 0);
-    for (unsigned i = 0;; i++) {
-        const bool has = config_pair(a, "kafka.", i, &key_a, &value_a);
-        assert(config_pair(b, "kafka.", i, &key_b, &value_b) == has);
-        if (!has)
+    for (unsigned i = 0, shown = 0;; i++) {
+        if (!config_pair(a, "kafka.", i, &key_a, &value_a)) {
+            assert(!config_pair(b, "kafka.", shown, &key_b, &value_b));
             break;
+        }
+        if (config_may_hide_secret(key_a))
+            continue;
+        const bool has = config_pair(b, "kafka.", shown, &key_b, &value_b);
+        assert(has);
+        shown++;
         assert(strcmp(key_a, key_b) == 0 && strcmp(value_a, value_b) == 0);
     }
 }
