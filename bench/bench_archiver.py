@@ -9,13 +9,31 @@ import l2ba
 import l2live
 
 GOAL = 10_000
+BLOCK, SYMBOLS = 10_000, 500
+
+
+def zigzag(n):
+    """A non-negative Avro long."""
+    n, out = n << 1, bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    return bytes(out) + bytes([n])
 
 
 def fill(bootstrap, topic, rows):
+    """A block of bars, encoded once, again and again with later times: a million by the generic encoder would take minutes."""
+    block = l2ba.make_bars(BLOCK, symbols=SYMBOLS)
+    micros = [int(bar["bar_time"].timestamp()) * 1_000_000 for bar in block]
+    parts = []
+    for bar, time_us in zip(block, micros):
+        head, tail = l2live.encode("l2_bar", bar).split(zigzag(time_us), 1)
+        parts.append((bar["symbol"].encode(), head, time_us, tail))
     p = confluent_kafka.Producer(l2live.client(bootstrap, **{"linger.ms": 20, "compression.type": "lz4"}))
-    for first in range(0, rows, 10_000):
-        for bar in l2ba.make_bars(10_000, symbols=500, seed=first, first=first // 500):
-            p.produce(topic, l2live.encode("l2_bar", bar), bar["symbol"].encode())
+    for first in range(0, rows, BLOCK):
+        later_us = first // SYMBOLS * 60_000_000
+        for symbol, head, time_us, tail in parts:
+            p.produce(topic, head + zigzag(time_us + later_us) + tail, symbol)
             p.poll(0)
     p.flush(120)
 
