@@ -34,7 +34,8 @@ def fill(bootstrap, topic, rows):
         later_us = first // SYMBOLS * 60_000_000
         for symbol, head, time_us, tail in parts:
             p.produce(topic, head + zigzag(time_us + later_us) + tail, symbol)
-            p.poll(0)
+        while len(p) > 4 * BLOCK:
+            p.poll(0.01)
     p.flush(120)
 
 
