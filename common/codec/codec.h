@@ -94,6 +94,7 @@ struct codec_field {
     const struct codec_field *fields; /* record, array of records: what one holds */
     uint32_t fields_n;
     enum codec_kind item_kind; /* array */
+    uint32_t item_bound; /* array of strings or bytes: bytes of one at most */
     const char *const *symbols; /* enum, array of enums: names by value */
     uint32_t symbols_n;
 };

@@ -72,7 +72,10 @@ class Released(unittest.TestCase):
             return named[schema["name"]]
         if schema["type"] == "array":
             return {"type": "array", "items": self.plain(schema["items"], named)}
-        return schema if schema["type"] in ("enum", "fixed") else self.plain(schema["type"], named)
+        if schema["type"] in ("enum", "fixed"):
+            named[schema["name"]] = schema
+            return schema
+        return self.plain(schema["type"], named)
 
     def test_transitive(self):
         for stem in stems():

@@ -539,6 +539,8 @@ def descriptor(schema, t):
             parts += [f".count_offset = {at}{f.c_name}_n)", f".item_kind = {one.kind_name}"]
         if f.type.bound:
             parts.append(f".bound = {f.type.bound}")
+        if f.type.kind == "array" and one.bound:
+            parts.append(f".item_bound = {one.bound}")
         if one.kind == "record":
             parts += [f".fields = {fields_name(schema, one)}", f".fields_n = {len(one.fields)}"]
         if one.kind == "enum":

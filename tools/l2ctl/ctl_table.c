@@ -85,6 +85,55 @@ static const struct column heartbeat_columns[] = {
     {"state", "STATE", -11, 0},
 };
 
+static const struct column prediction_columns[] = {
+    {"bar_time", "BAR (UTC)", -20, 0},
+    {"symbol", "SYMBOL", -10, 0},
+    {"arm", "ARM", -12, 0},
+    {"decision", "DECISION", -8, 0},
+    {"p_sell", "P SELL", 7, 3},
+    {"p_hold", "P HOLD", 7, 3},
+    {"p_buy", "P BUY", 7, 3},
+    {"executed", "EXECUTED", -8, 0},
+    {"route_reason", "REASON", -11, 0},
+    {"freshness_seconds", "FRESHNESS S", 11, 4},
+    {"nan_rate", "NAN RATE", 8, 3},
+    {"model_version", "MODEL", -12, 0},
+};
+static const struct column outcome_columns[] = {
+    {"bar_time", "BAR (UTC)", -20, 0},
+    {"symbol", "SYMBOL", -10, 0},
+    {"arm", "ARM", -12, 0},
+    {"executed", "EXECUTED", -8, 0},
+    {"decision", "DECISION", -8, 0},
+    {"label", "LABEL", -5, 0},
+    {"barrier", "BARRIER", -8, 0},
+    {"exit_time", "EXIT (UTC)", -20, 0},
+    {"entry_price", "ENTRY", 11, 9},
+    {"exit_price", "EXIT", 11, 9},
+    {"return_bps", "BPS", 9, 4},
+};
+static const struct column signal_columns[] = {
+    {"bar_time", "BAR (UTC)", -20, 0},   {"symbol", "SYMBOL", -10, 0},
+    {"signal", "SIGNAL", -30, 0},        {"arm", "ARM", -12, 0},
+    {"value", "VALUE", 10, 4},           {"n", "N", 6, 0},
+    {"warn_above", "WARN ABOVE", 10, 4}, {"p2_above", "P2 ABOVE", 9, 4},
+    {"observed", "OBSERVED", -8, 0},     {"state", "STATE", -7, 0},
+};
+static const struct column alert_columns[] = {
+    {"since", "SINCE (UTC)", -20, 0}, {"key", "KEY", -40, 0},          {"version", "VERSION", 7, 0},
+    {"state", "STATE", -7, 0},        {"previous", "PREVIOUS", -8, 0}, {"value", "VALUE", 10, 4},
+    {"threshold", "THRESHOLD", 9, 4}, {"delivery", "DELIVERY", -9, 0}, {"action", "ACTION", -7, 0},
+    {"summary", "SUMMARY", -40, 0},
+};
+static const struct column rollout_columns[] = {
+    {"time", "TIME (UTC)", -20, 0},        {"symbol", "SYMBOL", -10, 0},
+    {"version", "VERSION", 7, 0},          {"incumbent", "INCUMBENT", -12, 0},
+    {"challenger", "CHALLENGER", -12, 0},  {"stage", "STAGE", -11, 0},
+    {"effective_arm", "EXECUTES", -12, 0}, {"kill_switch", "SWITCH", -6, 0},
+    {"paused", "PAUSED", -6, 0},           {"latch_cleared_through", "CLEARED (UTC)", -20, 0},
+    {"reason", "REASON", -40, 0},
+};
+
 static const struct column letter_columns[] = {
     {"topic", "ORIGIN", -16, 0},  {"offset", "OFFSET", 10, 0}, {"symbol", "SYMBOL", -10, 0},
     {"reason", "REASON", -24, 0}, {"value", "BYTES", -12, 1},
@@ -101,6 +150,11 @@ static const struct {
     {"L2Feature", feature_columns, sizeof feature_columns / sizeof feature_columns[0]},
     {"DeadLetter", letter_columns, sizeof letter_columns / sizeof letter_columns[0]},
     {"Heartbeat", heartbeat_columns, sizeof heartbeat_columns / sizeof heartbeat_columns[0]},
+    {"Prediction", prediction_columns, sizeof prediction_columns / sizeof prediction_columns[0]},
+    {"Outcome", outcome_columns, sizeof outcome_columns / sizeof outcome_columns[0]},
+    {"QualitySignal", signal_columns, sizeof signal_columns / sizeof signal_columns[0]},
+    {"Alert", alert_columns, sizeof alert_columns / sizeof alert_columns[0]},
+    {"RolloutState", rollout_columns, sizeof rollout_columns / sizeof rollout_columns[0]},
 };
 
 static void pad(FILE *out, const char *text, int width)

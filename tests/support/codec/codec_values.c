@@ -112,7 +112,9 @@ static void random_fields(const struct codec_field *fields, uint32_t n, uint64_t
 
 static void random_view(const struct slot *s, uint64_t *state)
 {
-    const uint32_t n = random_count(state, s->field->bound < 8192 ? s->field->bound : 8192);
+    const struct codec_field *f = s->field;
+    const uint32_t bound = f->kind == CODEC_KIND_ARRAY ? f->item_bound : f->bound;
+    const uint32_t n = random_count(state, bound < 8192 ? bound : 8192);
     const uint8_t *data =
         pool(s->kind == CODEC_KIND_STRING) + codec_values_next(state) % (POOL_BYTES - 8192);
     const struct codec_str str = {.data = (const char *)data, .n = n};

@@ -110,6 +110,20 @@ class Avrogen(unittest.TestCase):
         with self.assertRaises(avrogen.SchemaError):
             avrogen.records([one, two])
 
+    def test_one_enum_may_stand_in_two_files(self):
+        """C needs one type of one name. Seen to fail with symbols of other order taken for the same, and with every second definition refused."""
+        def holder(name, symbols):
+            inner = {"type": "enum", "name": "Arm", "symbols": symbols}
+            return {"type": "record", "name": name, "fields": [field(inner), field("Arm", name="g")]}
+
+        one, two = self.schema(holder("One", ["none", "no_l2"]), "one"), self.schema(holder("Two", ["none", "no_l2"]), "two")
+        self.assertIn("&codec_two_record", avrogen.records([one, two]))
+        guarded = "#ifndef CODEC_ARM_ENUM"
+        self.assertTrue(guarded in avrogen.header(one) and guarded in avrogen.header(two))
+        for other in (["no_l2", "none"], ["none"], ["none", "no_l2", "champion_l2"]):
+            with self.assertRaisesRegex(avrogen.SchemaError, "Arm is also defined by"):
+                avrogen.records([one, self.schema(holder("Two", other), "two")])
+
     def test_the_worst_case_is_right(self):
         made = self.schema(record(field("string", max_bytes=64), field(["null", "long"], name="g"), field("int", name="h")))
         self.assertEqual(made.top.bytes_max, 2 + 64 + 1 + 10 + 5)  # 64 takes two bytes as a zigzag varint

@@ -15,6 +15,7 @@
 #include "codec/l2_bar.h"
 #include "codec/l2_snapshot.h"
 #include "ctl_view.h"
+#include "topics/topics.h"
 
 static struct codec_l2_snapshot snapshot;
 static char *text, *errs;
@@ -309,6 +310,19 @@ static void escape_is_cut_to_columns(void **state)
     assert_string_equal(ctl_escape(NULL, 0, buf, sizeof buf, 8), "");
 }
 
+/* Seen to fail with a topic's record misspelt. */
+static void every_topic_has_its_record(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < TOPICS_N; i++) {
+        const char *name = topics_record((enum topics_id)i);
+        if (i == TOPICS_DLQ)
+            assert_null(name); /* any bytes */
+        else
+            assert_non_null(codec_record_by_name(name));
+    }
+}
+
 static void times_of_any_number(void **state)
 {
     (void)state;
@@ -336,6 +350,7 @@ int main(void)
         VIEW_TEST(letters_show_reason_and_origin),
         VIEW_TEST(doubles_read_back),
         VIEW_TEST(escape_is_cut_to_columns),
+        VIEW_TEST(every_topic_has_its_record),
         VIEW_TEST(times_of_any_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
