@@ -270,6 +270,7 @@ struct bus_consumer_options {
     const char *const *topics; /* their indices are bus_consumer_record.topic */
     unsigned topics_n;
     unsigned session_timeout_ms; /* 10,000 */
+    unsigned batch_max; /* records of one poll; 0: BUS_BATCH_MAX */
     bus_log_fn log;
     void *log_user;
 };
@@ -284,7 +285,7 @@ struct bus_consumer_record {
  * bus_new. */
 enum err_class bus_consumer_new(const struct bus_consumer_options *options,
                                 struct bus_consumer **ret_consumer, struct err *err) MUST_CHECK;
-/* Up to BUS_BATCH_MAX records, waiting at most timeout_ms for the first; valid until the next call.
+/* Up to batch_max records, waiting at most timeout_ms for the first; valid until the next call.
  * Serves rebalances (one may take up to 3 s longer: offsets are asked for, or commits waited for):
  * must be called at least every session, paused or not. ERR_FATAL as bus_poll. */
 enum err_class bus_consumer_poll(struct bus_consumer *consumer, int timeout_ms,
@@ -304,6 +305,9 @@ enum err_class bus_consumer_mark(struct bus_consumer *consumer, uint64_t *ret_ma
 enum err_class bus_consumer_commit(struct bus_consumer *consumer, uint64_t mark,
                                    struct err *err) MUST_CHECK;
 unsigned bus_consumer_owned(const struct bus_consumer *consumer); /* partitions */
+/* All below is committed, or safe to be; -1: the partition is not ours, or none of it is. */
+int64_t bus_consumer_position(const struct bus_consumer *consumer, unsigned topic,
+                              int32_t partition);
 bool bus_consumer_connected(const struct bus_consumer *consumer);
 /* Waits for commits under way (at most 5 s), leaves static membership in place. NULL-safe. */
 void bus_consumer_free(struct bus_consumer *consumer);

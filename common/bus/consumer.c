@@ -71,7 +71,7 @@ struct bus_consumer {
     bool failed; /* fatal, told again by every call */
     struct err failure;
     rd_kafka_message_t *messages[BUS_BATCH_MAX];
-    unsigned messages_n;
+    unsigned messages_n, batch_max;
     struct bus_consumer_record records[BUS_BATCH_MAX];
 };
 
@@ -478,9 +478,9 @@ static enum err_class map(struct bus_consumer *c, unsigned *ret_n, struct err *e
 static void refill(struct bus_consumer *c, int timeout_ms)
 {
     record_release(c->messages, &c->messages_n);
-    c->messages_n = record_batch(c->queue, c->messages, BUS_BATCH_MAX);
+    c->messages_n = record_batch(c->queue, c->messages, c->batch_max);
     if (c->messages_n == 0 && timeout_ms > 0)
-        c->messages_n = record_wait(c->queue, c->messages, BUS_BATCH_MAX, timeout_ms);
+        c->messages_n = record_wait(c->queue, c->messages, c->batch_max, timeout_ms);
 }
 
 static enum err_class serve(struct bus_consumer *c, struct err *err)
@@ -537,6 +537,16 @@ enum err_class bus_consumer_poll(struct bus_consumer *c, int timeout_ms,
 unsigned bus_consumer_owned(const struct bus_consumer *c)
 {
     return c->owned;
+}
+
+int64_t bus_consumer_position(const struct bus_consumer *c, unsigned topic, int32_t partition)
+{
+    assert(topic < c->topics_n);
+    if (partition < 0 || (unsigned)partition >= c->first[topic + 1] - c->first[topic])
+        return NOTHING;
+    const struct place *p = &c->places[c->first[topic] + (unsigned)partition];
+
+    return !p->ours ? NOTHING : p->safe != NOTHING ? p->safe : p->committed;
 }
 
 bool bus_consumer_connected(const struct bus_consumer *c)
@@ -628,6 +638,8 @@ enum err_class bus_consumer_new(const struct bus_consumer_options *options,
         return err_set(err, ERR_FATAL, "bus: out of memory");
     client_init(&c->client, options->log, options->log_user);
     c->client.owner = c;
+    assert(options->batch_max <= BUS_BATCH_MAX);
+    c->batch_max = options->batch_max != 0 ? options->batch_max : BUS_BATCH_MAX;
     e = copy_names(c, options, err);
     if (e == ERR_OK)
         e = client_new_member(&c->client, options->settings, options->settings_n, options->group_id,

@@ -9,18 +9,6 @@ bool connect_registry_wanted(const struct config *config)
     return config_string(config, "schema_registry_url")[0] != '\0';
 }
 
-static bool is_loopback(const char *url)
-{
-    static const char *const hosts[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
-
-    for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
-        const size_t n = strlen(hosts[i]);
-        if (strncmp(url, hosts[i], n) == 0 && (url[n] == '\0' || strchr(":/", url[n]) != NULL))
-            return true;
-    }
-    return false;
-}
-
 enum err_class connect_registry_load(const struct config *config,
                                      struct http_client_options *ret_http, struct err *err)
 {
@@ -37,7 +25,7 @@ enum err_class connect_registry_load(const struct config *config,
     if (http.user[0] == '\0' && http.password[0] != '\0')
         return err_set(err, ERR_REJECT,
                        "schema_registry_user: not set: the password is sent with it");
-    if (strncmp(http.base_url, "https://", 8) != 0 && !is_loopback(http.base_url) &&
+    if (strncmp(http.base_url, "https://", 8) != 0 && !http_is_loopback(http.base_url) &&
         config_has(config, "L2_PROFILE") &&
         strcmp(config_string(config, "L2_PROFILE"), "production") == 0)
         return err_set(err, ERR_REJECT,

@@ -14,11 +14,13 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct http_client;
 
 #define HTTP_CLIENT_URL_BYTES_MAX 2048
 #define HTTP_CLIENT_HEADERS_MAX 16
+#define HTTP_CLIENT_HEADER_BYTES_MAX 1023
 #define HTTP_CLIENT_ATTEMPTS_MAX 64     /* of one request, whatever its deadline */
 #define HTTP_CLIENT_BACKOFF_MS 100 /* before the second attempt; doubles, half of it by chance */
 #define HTTP_CLIENT_BACKOFF_MS_MAX 5000 /* Retry-After may ask for more, up to the deadline */
@@ -73,11 +75,20 @@ enum err_class http_client_new(const struct http_client_options *options,
  */
 enum err_class http_client_do(struct http_client *client, const struct http_request *request,
                               struct http_answer *ret_answer, struct err *err) MUST_CHECK;
+/* How long the server asked to wait (Retry-After) in the last attempt of the last request; 0: it
+ * did not. For callers that repeat a request themselves. */
+int64_t http_client_asked_wait_ms(const struct http_client *client);
+/* Another token from the next request on, as logins give them; "" or NULL: none. ERR_FATAL: no
+ * memory. */
+enum err_class http_client_set_bearer(struct http_client *client, const char *token,
+                                      struct err *err) MUST_CHECK;
 
 /* From any thread: the request under way and every later one end at once with ERR_RETRY. */
 void http_client_cancel(struct http_client *client);
 void http_client_free(struct http_client *client); /* NULL-safe */
 
+/* What this address is asked never leaves the machine. */
+bool http_is_loopback(const char *url);
 /* One segment of a path, percent-escaped; false when it does not fit. */
 bool http_escape(const char *segment, char *buf, size_t cap);
 

@@ -25,6 +25,7 @@ struct http_client {
     char *body;
     size_t n;
     bool too_long;
+    int64_t asked_ms;
     char why[CURL_ERROR_SIZE];
 };
 
@@ -188,8 +189,7 @@ static CURLcode transfer(struct http_client *c)
     return result;
 }
 
-static enum outcome attempt(struct http_client *c, int64_t left_ms, unsigned *ret_status,
-                            int64_t *ret_wait_ms)
+static enum outcome attempt(struct http_client *c, int64_t left_ms, unsigned *ret_status)
 {
     const long ms = (long)(left_ms < c->attempt_ms ? left_ms : c->attempt_ms);
     long status = 0;
@@ -198,7 +198,7 @@ static enum outcome attempt(struct http_client *c, int64_t left_ms, unsigned *re
     c->n = 0;
     c->too_long = false;
     c->why[0] = '\0';
-    *ret_wait_ms = 0;
+    c->asked_ms = 0;
     (void)curl_easy_setopt(c->easy, CURLOPT_TIMEOUT_MS, ms);
     const CURLcode result = transfer(c);
     c->body[c->n] = '\0';
@@ -217,7 +217,7 @@ static enum outcome attempt(struct http_client *c, int64_t left_ms, unsigned *re
         return DONE;
     (void)curl_easy_getinfo(c->easy, CURLINFO_RETRY_AFTER, &retry_after_s);
     if (retry_after_s > 0)
-        *ret_wait_ms =
+        c->asked_ms =
             (int64_t)(retry_after_s < RETRY_AFTER_S_MAX ? retry_after_s : RETRY_AFTER_S_MAX) * 1000;
     (void)snprintf(c->why, sizeof c->why, "it answered %ld", status);
     return AGAIN;
@@ -251,7 +251,7 @@ static void wait_ms(struct http_client *c, int64_t ms)
 /* false: no memory */
 static bool add_header(struct curl_slist **list, const char *name, const char *value)
 {
-    char line[512];
+    char line[HTTP_CLIENT_HEADER_BYTES_MAX + 1];
     const int n = snprintf(line, sizeof line, "%s%s", name, value);
 
     if (n < 0 || (size_t)n >= sizeof line)
@@ -321,16 +321,16 @@ static enum err_class attempts(struct http_client *c, const struct http_request 
 
     for (unsigned n = 1;; n++) {
         unsigned status = 0;
-        int64_t asked_ms;
         const int64_t left_ms = (until - clk_mono_us()) / 1000;
-        const enum outcome outcome = attempt(c, left_ms > 0 ? left_ms : 1, &status, &asked_ms);
+        const enum outcome outcome = attempt(c, left_ms > 0 ? left_ms : 1, &status);
         if (outcome == TOO_LONG)
             *ret_answer = (struct http_answer){.status = status};
         if (outcome == DONE) {
             *ret_answer = (struct http_answer){status, c->body, c->n, n};
             return ERR_OK;
         }
-        const int64_t own_ms = backoff_ms(c, n), pause_ms = asked_ms > own_ms ? asked_ms : own_ms;
+        const int64_t own_ms = backoff_ms(c, n);
+        const int64_t pause_ms = c->asked_ms > own_ms ? c->asked_ms : own_ms;
         /* a wait that ends after the deadline is not begun */
         if (outcome != AGAIN || n >= most || clk_mono_us() + pause_ms * 1000 >= until)
             return say(c, r, outcome, n, err);
@@ -353,6 +353,35 @@ enum err_class http_client_do(struct http_client *c, const struct http_request *
     (void)curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, NULL);
     curl_slist_free_all(list);
     return e;
+}
+
+int64_t http_client_asked_wait_ms(const struct http_client *c)
+{
+    return c->asked_ms;
+}
+
+enum err_class http_client_set_bearer(struct http_client *c, const char *token, struct err *err)
+{
+    const bool has = given(token);
+
+    if (curl_easy_setopt(c->easy, CURLOPT_HTTPAUTH, has ? CURLAUTH_BEARER : CURLAUTH_NONE) !=
+            CURLE_OK ||
+        curl_easy_setopt(c->easy, CURLOPT_XOAUTH2_BEARER, has ? token : NULL) != CURLE_OK)
+        return err_set(err, ERR_FATAL, "%.100s: out of memory", c->base_url);
+    return ERR_OK;
+}
+
+bool http_is_loopback(const char *url)
+{
+    static const char *const hosts[] = {"//127.0.0.1", "//localhost", "//[::1]"};
+    const char *at = strstr(url, "//");
+
+    for (size_t i = 0; at != NULL && i < sizeof hosts / sizeof hosts[0]; i++) {
+        const size_t n = strlen(hosts[i]);
+        if (strncmp(at, hosts[i], n) == 0 && (at[n] == '\0' || strchr(":/", at[n]) != NULL))
+            return true;
+    }
+    return false;
 }
 
 bool http_escape(const char *segment, char *buf, size_t cap)
