@@ -255,6 +255,90 @@ void bus_reader_bounds(const struct bus_reader *reader, int32_t partition, int64
                        int64_t *ret_end);
 void bus_reader_free(struct bus_reader *reader);
 
+/* ---- many topics without a group, read_committed, in one order ---- */
+
+struct bus_merge;
+
+#define BUS_MERGE_TOPICS_MAX 8
+#define BUS_MERGE_LANES_MAX 2048 /* partitions of all topics */
+
+struct bus_merge_topic {
+    const char *name;
+    int64_t from_ms; /* the first record whose Kafka time is not before this; or BUS_FROM_START,
+                        BUS_FROM_END */
+};
+
+struct bus_merge_options {
+    const struct bus_setting *settings;
+    unsigned settings_n;
+    const struct bus_merge_topic *topics; /* their indices are bus_merge_record.topic */
+    unsigned topics_n;
+    /* What to hand out first: the least. Called once a record. */
+    int64_t (*order)(void *user, unsigned topic, const struct bus_reader_record *record);
+    void *user;
+    bus_log_fn log;
+    void *log_user;
+};
+
+struct bus_merge_record {
+    unsigned topic;
+    struct bus_reader_record r;
+};
+
+/*
+ * Follows all partitions of all topics. Of the records at the partitions' heads the one with the
+ * least order comes first (among equals: the earlier topic, then partition); a partition keeps its
+ * own order. While one that has more to come is being fetched the others wait, so that what is read
+ * out of the past comes in the same order whatever the broker's pace; one at its log's end holds
+ * nobody up. Errors as bus_reader_new.
+ */
+enum err_class bus_merge_new(const struct bus_merge_options *options, struct bus_merge **ret_merge,
+                             struct err *err) MUST_CHECK;
+/* *ret_record is NULL when nothing came within timeout_ms; valid until the next call. An outage is
+ * no error: it waits. */
+enum err_class bus_merge_next(struct bus_merge *merge, int timeout_ms,
+                              const struct bus_merge_record **ret_record,
+                              struct err *err) MUST_CHECK;
+/* Every partition was at its log's end when last heard of, and all of it was handed out. */
+bool bus_merge_caught_up(const struct bus_merge *merge);
+bool bus_merge_connected(const struct bus_merge *merge);
+unsigned bus_merge_partitions(const struct bus_merge *merge, unsigned topic);
+void bus_merge_free(struct bus_merge *merge); /* NULL-safe */
+
+/* ---- a transactional producer without a group: what its caller reads decides what is missing ----
+ */
+
+struct bus_txn;
+
+struct bus_txn_options {
+    const struct bus_setting *settings;
+    unsigned settings_n;
+    const char *transactional_id; /* a second process with it fences the first */
+    const char *const *topics; /* indices are bus_output.topic */
+    unsigned topics_n;
+    size_t buffer_bytes_max;
+    unsigned transaction_timeout_ms; /* 10,000 */
+    bus_log_fn log;
+    void *log_user;
+};
+
+/* Initialises transactions, which ends one that a predecessor left open. ERR_RETRY: the broker is
+ * out of reach for 10 s. */
+enum err_class bus_txn_new(const struct bus_txn_options *options, struct bus_txn **ret_txn,
+                           struct err *err) MUST_CHECK;
+size_t bus_txn_room(const struct bus_txn *txn); /* bytes that bus_txn_send may still take */
+bool bus_txn_is_empty(const struct bus_txn *txn);
+/* Copies into the buffer; asserts that it fits and that no commit is under way. */
+void bus_txn_send(struct bus_txn *txn, const struct bus_output *output);
+/*
+ * All that was sent, in one transaction. ERR_RETRY: not known yet after timeout_ms; call again, and
+ * send nothing meanwhile. An abort is answered with the same bytes again. ERR_FATAL: fenced, or the
+ * outcome cannot be known: what the topics hold tells it, to a new process. ERR_REJECT: a record
+ * will never be taken; err says which.
+ */
+enum err_class bus_txn_commit(struct bus_txn *txn, int timeout_ms, struct err *err) MUST_CHECK;
+void bus_txn_free(struct bus_txn *txn); /* NULL-safe; what is not committed is dropped */
+
 /* ---- a consumer in a group, at least once: what it handed out is committed when it is told ----
  */
 

@@ -88,7 +88,7 @@ static int doubled(int backoff_ms)
     return backoff_ms * 2 > BACKOFF_MS_MAX ? BACKOFF_MS_MAX : backoff_ms * 2;
 }
 
-static bool never_taken(rd_kafka_resp_err_t code)
+bool worker_never_taken(rd_kafka_resp_err_t code)
 {
     switch (code) {
     case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
@@ -117,7 +117,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
     (void)rk;
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         record->offset = message->offset;
-    } else if (w->refused == RD_KAFKA_RESP_ERR_NO_ERROR && never_taken(message->err)) {
+    } else if (w->refused == RD_KAFKA_RESP_ERR_NO_ERROR && worker_never_taken(message->err)) {
         w->refused = message->err;
         w->refused_record = record;
     }
@@ -290,7 +290,7 @@ static enum verdict produce_all(struct worker *w)
         }
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
             w->cause = code; /* __STATE: the transaction has failed already, its abort will tell */
-            if (never_taken(code) && w->refused == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            if (worker_never_taken(code) && w->refused == RD_KAFKA_RESP_ERR_NO_ERROR) {
                 w->refused = code;
                 w->refused_record = r;
             }

@@ -44,6 +44,8 @@ struct worker_options {
 
 extern const struct client_row worker_defaults[];
 #define WORKER_FIXED_N 11
+/* A record refused with this will be refused again. */
+bool worker_never_taken(rd_kafka_resp_err_t code);
 /* The transactional producer's fixed rows; borrows both texts. */
 void worker_fixed(const char *transactional_id, const char *timeout_ms,
                   struct client_row ret_fixed[WORKER_FIXED_N]);
