@@ -110,6 +110,7 @@ struct crypto *qm_find(struct qm_core *core, const char *symbol)
     if (c == NULL)
         return NULL;
     start(core, c, symbol);
+    c->number = core->cryptos_n;
     core->cryptos[core->cryptos_n] = c;
     put_slot(core, core->cryptos_n++);
     return c;
@@ -370,6 +371,30 @@ unsigned qm_core_cryptos(const struct qm_core *core)
 size_t qm_core_bytes_a_crypto(const struct qm_core *core)
 {
     return core->bytes_a_crypto;
+}
+
+bool qm_core_number(struct qm_core *core, const char *symbol, uint32_t *ret_crypto)
+{
+    const struct crypto *c = qm_find(core, symbol);
+
+    if (c == NULL)
+        return false;
+    *ret_crypto = c->number;
+    return true;
+}
+
+bool qm_core_had_data(const struct qm_core *core, unsigned crypto, enum qm_signal signal,
+                      enum qm_arm arm)
+{
+    assert(crypto < core->cryptos_n && signal < QM_SIGNALS && arm < QM_ARMS);
+    return core->cryptos[crypto]->tracked[signal][arm].alert.had_data;
+}
+
+const char *qm_core_reference_version(struct qm_core *core, const char *symbol)
+{
+    const struct crypto *c = qm_find(core, symbol);
+
+    return c == NULL || c->reference == NULL ? NULL : c->reference->version;
 }
 
 const char *qm_core_symbol(const struct qm_core *core, unsigned crypto)

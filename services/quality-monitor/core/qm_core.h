@@ -174,8 +174,15 @@ bool qm_core_freshness(struct qm_core *core, const char *symbol, double freshnes
 
 unsigned qm_core_cryptos(const struct qm_core *core);
 size_t qm_core_bytes_a_crypto(const struct qm_core *core);
+/* The crypto's number, which it gets now if it is new. false: one too many. */
+bool qm_core_number(struct qm_core *core, const char *symbol, uint32_t *ret_crypto);
 /* By number < qm_core_cryptos. */
 const char *qm_core_symbol(const struct qm_core *core, unsigned crypto);
+/* Has the signal of this crypto ever been judged? */
+bool qm_core_had_data(const struct qm_core *core, unsigned crypto, enum qm_signal signal,
+                      enum qm_arm arm);
+/* NULL: the crypto has no reference. */
+const char *qm_core_reference_version(struct qm_core *core, const char *symbol);
 enum alert_state qm_core_state(const struct qm_core *core, unsigned crypto, enum qm_signal signal,
                                enum qm_arm arm);
 

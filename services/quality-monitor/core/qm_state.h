@@ -88,6 +88,7 @@ struct tracked {
 typedef uint16_t small_count;
 
 struct crypto {
+    uint32_t number;
     char symbol[L2_SYMBOL_BYTES_MAX + 1];
     const struct l2_reference *reference; /* NULL: none */
     struct tracked tracked[QM_SIGNALS][QM_ARMS];

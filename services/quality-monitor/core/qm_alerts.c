@@ -1,0 +1,265 @@
+#include "core/qm_alerts.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+struct entry {
+    bool is_dirty;
+    bool is_grouped, is_sent; /* while in breach: how it was told */
+    struct qm_transition now;
+    int64_t dirty_us; /* since when it waits */
+    enum alert_state told;
+    int64_t version; /* told last; 0: never */
+    bool was_told;
+};
+
+struct of_crypto {
+    struct entry entry[QM_SIGNALS][QM_ARMS];
+};
+
+struct group {
+    struct entry entry;
+    bool is_open;
+};
+
+struct ref {
+    uint32_t crypto;
+    uint8_t signal, arm;
+};
+
+struct qm_alerts {
+    unsigned cryptos_max;
+    int64_t hold_us;
+    uint32_t inhibited;
+    struct of_crypto **cryptos;
+    struct group group[QM_SIGNALS][QM_ARMS];
+    struct ref *queue; /* a ring of those that wait, oldest first */
+    unsigned queue_n, queue_first, queue_max;
+    uint32_t members[QM_MEMBERS_MAX];
+};
+
+struct qm_alerts *qm_alerts_new(unsigned cryptos_max, int64_t hold_us)
+{
+    struct qm_alerts *a = calloc(1, sizeof *a);
+
+    if (a == NULL)
+        return NULL;
+    a->cryptos_max = cryptos_max;
+    a->hold_us = hold_us;
+    a->queue_max = cryptos_max * QM_SIGNALS * QM_ARMS; /* each waits once */
+    a->cryptos = calloc(cryptos_max, sizeof *a->cryptos);
+    a->queue = calloc(a->queue_max, sizeof *a->queue);
+    if (a->cryptos == NULL || a->queue == NULL) {
+        qm_alerts_free(a);
+        return NULL;
+    }
+    return a;
+}
+
+void qm_alerts_free(struct qm_alerts *a)
+{
+    if (a == NULL)
+        return;
+    for (unsigned i = 0; a->cryptos != NULL && i < a->cryptos_max; i++)
+        free(a->cryptos[i]);
+    free(a->cryptos);
+    free(a->queue);
+    free(a);
+}
+
+static struct entry *entry_of(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal,
+                              enum qm_arm arm)
+{
+    if (crypto == QM_ALL_CRYPTO)
+        return &a->group[signal][arm].entry;
+    assert(crypto < a->cryptos_max);
+    if (a->cryptos[crypto] == NULL)
+        a->cryptos[crypto] = calloc(1, sizeof *a->cryptos[crypto]);
+    return a->cryptos[crypto] == NULL ? NULL : &a->cryptos[crypto]->entry[signal][arm];
+}
+
+static bool is_breach(enum alert_state state)
+{
+    return state != ALERT_OK;
+}
+
+void qm_alerts_told(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal, enum qm_arm arm,
+                    enum alert_state state, enum qm_delivery delivery, int64_t version)
+{
+    struct entry *e = entry_of(a, crypto, signal, arm);
+
+    if (e == NULL || version <= e->version)
+        return;
+    e->told = state;
+    e->version = version;
+    e->was_told = true;
+    e->is_sent = is_breach(state) && delivery == QM_SEND;
+    e->is_grouped = is_breach(state) && delivery == QM_GROUPED;
+    if (crypto == QM_ALL_CRYPTO)
+        a->group[signal][arm].is_open = is_breach(state);
+}
+
+void qm_alerts_inhibit(struct qm_alerts *a, uint32_t signals)
+{
+    a->inhibited = signals;
+}
+
+unsigned qm_alerts_waiting(const struct qm_alerts *a)
+{
+    return a->queue_n;
+}
+
+bool qm_alerts_put(struct qm_alerts *a, uint32_t crypto, const struct qm_transition *t,
+                   int64_t now_us)
+{
+    struct entry *e = entry_of(a, crypto, t->signal, t->arm);
+
+    if (e == NULL)
+        return false;
+    e->now = *t;
+    if (e->is_dirty)
+        return true;
+    e->is_dirty = true;
+    e->dirty_us = now_us;
+    a->queue[(a->queue_first + a->queue_n++) % a->queue_max] =
+        (struct ref){.crypto = crypto, .signal = (uint8_t)t->signal, .arm = (uint8_t)t->arm};
+    return true;
+}
+
+bool qm_alerts_settle(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal, enum qm_arm arm,
+                      enum alert_state state, int64_t time_us, int64_t now_us)
+{
+    struct entry *e = entry_of(a, crypto, signal, arm);
+
+    if (e == NULL || !e->was_told || e->is_dirty || e->told == state)
+        return e != NULL;
+    const struct qm_transition t = {.signal = signal,
+                                    .arm = arm,
+                                    .previous = e->told,
+                                    .state = state,
+                                    .since_us = time_us,
+                                    .started_us = time_us,
+                                    .threshold = NAN};
+
+    return qm_alerts_put(a, crypto, &t, now_us);
+}
+
+/* Cryptos in breach: all, and of them those since `from_us`. The first of them as members. */
+struct census {
+    unsigned all, recent;
+    enum alert_state worst;
+    const struct qm_transition *example;
+};
+
+static int badness(enum alert_state state)
+{
+    return state == ALERT_P2 ? 3 : state == ALERT_WARN ? 2 : state == ALERT_NO_DATA ? 1 : 0;
+}
+
+static struct census count(struct qm_alerts *a, enum qm_signal signal, enum qm_arm arm,
+                           int64_t from_us)
+{
+    struct census c = {.worst = ALERT_OK};
+
+    for (uint32_t i = 0; i < a->cryptos_max; i++) {
+        const struct entry *e = a->cryptos[i] == NULL ? NULL : &a->cryptos[i]->entry[signal][arm];
+        if (e == NULL || !is_breach(e->now.state) || e->now.since_us == 0)
+            continue;
+        if (c.all < QM_MEMBERS_MAX)
+            a->members[c.all] = i;
+        c.all++;
+        c.recent += e->now.started_us >= from_us;
+        if (badness(e->now.state) > badness(c.worst)) {
+            c.worst = e->now.state;
+            c.example = &e->now;
+        }
+    }
+    return c;
+}
+
+static void give(struct qm_alerts *a, uint32_t crypto, struct entry *e, enum qm_delivery delivery,
+                 struct qm_alert_out *out)
+{
+    *out = (struct qm_alert_out){.crypto = crypto,
+                                 .version = e->version + 1,
+                                 .t = e->now,
+                                 .delivery = delivery,
+                                 .by_group = delivery == QM_GROUPED};
+    out->t.previous = e->was_told ? e->told : ALERT_OK;
+    if ((a->inhibited >> e->now.signal & 1U) != 0 && !e->is_sent)
+        out->delivery = QM_INHIBITED;
+    e->version++;
+    e->told = e->now.state;
+    e->was_told = true;
+    e->is_grouped = out->delivery == QM_GROUPED && is_breach(e->now.state);
+    e->is_sent = out->delivery == QM_SEND && is_breach(e->now.state);
+}
+
+/* The group's own change, if there is one to tell: it opens, gets worse or better, or ends. */
+static bool tell_group(struct qm_alerts *a, enum qm_signal signal, enum qm_arm arm,
+                       const struct census *c, int64_t time_us, struct qm_alert_out *out)
+{
+    struct group *g = &a->group[signal][arm];
+    struct entry *e = &g->entry;
+
+    if (g->is_open && c->worst == e->told)
+        return false;
+    e->now = (struct qm_transition){.signal = signal,
+                                    .arm = arm,
+                                    .state = c->worst,
+                                    .since_us = time_us,
+                                    .started_us = g->is_open ? e->now.started_us : time_us,
+                                    .threshold = NAN,
+                                    .n = c->all};
+    if (c->example != NULL) {
+        e->now.has_value = c->example->has_value;
+        e->now.value = c->example->value;
+        e->now.threshold = c->example->threshold;
+    }
+    g->is_open = c->all > 0;
+    give(a, QM_ALL_CRYPTO, e, QM_SEND, out);
+    out->members = a->members;
+    out->members_n = c->all < QM_MEMBERS_MAX ? c->all : QM_MEMBERS_MAX;
+    out->group_size = c->all;
+    return true;
+}
+
+static void drop_first(struct qm_alerts *a, struct entry *e)
+{
+    e->is_dirty = false;
+    a->queue_first = (a->queue_first + 1) % a->queue_max;
+    a->queue_n--;
+}
+
+bool qm_alerts_next(struct qm_alerts *a, int64_t now_us,
+                    unsigned (*having)(void *user, enum qm_signal signal, enum qm_arm arm),
+                    void *user, struct qm_alert_out *ret_out)
+{
+    while (a->queue_n > 0) {
+        const struct ref r = a->queue[a->queue_first];
+        const enum qm_signal signal = r.signal;
+        const enum qm_arm arm = r.arm;
+        struct entry *e = entry_of(a, r.crypto, signal, arm);
+
+        if (now_us - e->dirty_us < a->hold_us)
+            return false;
+        if (e->now.state == (e->was_told ? e->told : ALERT_OK)) {
+            drop_first(a, e); /* over before it was told */
+            continue;
+        }
+        const struct census c = count(a, signal, arm, e->now.started_us - QM_GROUP_WITHIN_US);
+        const bool opens = c.recent >= QM_GROUP_MIN && 2 * c.recent >= having(user, signal, arm);
+
+        if ((opens || a->group[signal][arm].is_open) &&
+            tell_group(a, signal, arm, &c, e->now.since_us, ret_out))
+            return true; /* first: what speaks for the others */
+        drop_first(a, e);
+        /* what was told alone is resolved alone */
+        give(a, r.crypto, e,
+             !e->is_sent && (e->is_grouped || a->group[signal][arm].is_open) ? QM_GROUPED : QM_SEND,
+             ret_out);
+        return true;
+    }
+    return false;
+}

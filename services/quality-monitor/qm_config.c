@@ -1,0 +1,52 @@
+#include "qm_service.h"
+
+#include "connect/connect.h"
+#include "l2/params.h"
+#include "topics/topics.h"
+
+const struct config_row qm_config_rows[] = {
+    /* name                  type           default             min   max     help */
+    {"topic_prefix", CONFIG_STRING, "", "0", "64",
+     "goes before every topic's name, as in \"paper.\""},
+    {"replica", CONFIG_STRING, "quality-monitor-0", "1", "200",
+     "stable name of this monitor: its transactional id, and its name in l2.heartbeat"},
+    {"exchange", CONFIG_STRING, "binance-usdm", "1", "32", "whose cryptos are watched"},
+    {"bar_seconds", CONFIG_UINT, "900", "60", "3600",
+     "length of a bar: 60, 300, 900, 1800 or 3600, as the feature-producer has it"},
+    {"purge_bars", CONFIG_UINT, "20", "0", "1000", "as the feature-producer has it"},
+    {"schema_version", CONFIG_STRING, "l2_schema_v1", "1", "64",
+     "of the bars and features that are watched; others are left out"},
+    {"feature_set", CONFIG_ENUM, "standard", "", "min|standard|flow_only",
+     "the columns of the L2 arms"},
+    {"reference_file", CONFIG_STRING, "", "0", "4096",
+     "l2_quality_reference.json of the model; empty: signals that need one have no data"},
+    {"history_days", CONFIG_UINT, "92", "1", "180",
+     "how far back the logs are folded at a start; the longest window has 90 days"},
+    {"max_cryptos", CONFIG_UINT, "1024", "1", "8192", "further ones are counted, not watched"},
+    {"hold_ms", CONFIG_UINT, "1000", "0", "60000",
+     "a change of state waits so long for others to be told with it"},
+    CONNECT_KAFKA_ROWS,
+    CONNECT_REGISTRY_ROWS,
+    {"listen", CONFIG_STRING, "127.0.0.1:9104", "3", "64",
+     "address and port of /healthz, /readyz and /metrics; off: none"},
+    {.name = NULL},
+};
+
+enum err_class qm_config_check(const struct config *config, struct err *err)
+{
+    const struct topics_options topics = {.prefix = config_string(config, "topic_prefix"),
+                                          .replication_factor = -1};
+    static struct topics_table wanted; /* only whether there is one */
+    struct l2_params params = l2_params_default();
+    struct connect_kafka kafka;
+    struct http_client_options http;
+
+    params.bar_s = (uint32_t)config_uint(config, "bar_seconds");
+    if (l2_params_check(&params, err) != ERR_OK)
+        return err->class;
+    if (connect_kafka_load(config, NULL, NULL, &kafka, err) != ERR_OK)
+        return err->class;
+    if (connect_registry_wanted(config) && connect_registry_load(config, &http, err) != ERR_OK)
+        return err->class;
+    return topics_wanted(&topics, &wanted, err);
+}

@@ -1,0 +1,70 @@
+#include "qm_metrics.h"
+
+#include "connect/connect.h"
+
+#include <math.h>
+
+static const char *const input_values[] = {"l2.ohlcv", "l2.bars", "l2.features", "l2.predictions",
+                                           NULL};
+static const char *const delivery_values[] = {"send", "grouped", "inhibited", NULL};
+static const char *const state_values[] = {"no_data", "warn", "p2", NULL};
+static const double second_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1,      0.25,
+                                        0.5,   1,    2.5,   5,    INFINITY};
+
+const struct metric_row qm_metric_rows[] = {
+    [M_RECORDS] = {.name = "l2flow_qm_records_total",
+                   .kind = METRIC_COUNTER,
+                   .help = "records folded, the past at a start among them",
+                   .label = "topic",
+                   .values = input_values},
+    [M_FOREIGN] = {.name = "l2flow_qm_foreign_total",
+                   .kind = METRIC_COUNTER,
+                   .help = "records of another exchange, bar length or schema version: left out",
+                   .label = "topic",
+                   .values = input_values},
+    [M_UNDECODABLE] = {.name = "l2flow_qm_undecodable_total",
+                       .kind = METRIC_COUNTER,
+                       .help = "records that are none of the topic's: left out",
+                       .label = "topic",
+                       .values = input_values},
+    [M_ONE_TOO_MANY] = {.name = "l2flow_qm_not_folded_total",
+                        .kind = METRIC_COUNTER,
+                        .help = "records of a crypto past max_cryptos, or of a time off the grid",
+                        .label = "topic",
+                        .values = input_values},
+    [M_SIGNALS] = {.name = "l2flow_qm_signals_total",
+                   .kind = METRIC_COUNTER,
+                   .help = "quality signals written"},
+    [M_OUTCOMES] = {.name = "l2flow_qm_outcomes_total",
+                    .kind = METRIC_COUNTER,
+                    .help = "outcomes written"},
+    [M_ALERTS] = {.name = "l2flow_qm_alerts_total",
+                  .kind = METRIC_COUNTER,
+                  .help = "changes of an alert's state written, by how they are told",
+                  .label = "delivery",
+                  .values = delivery_values},
+    [M_ALERTS_FIRING] = {.name = "l2flow_qm_alerts_firing",
+                         .kind = METRIC_GAUGE,
+                         .help = "signals of cryptos that are not ok, after hysteresis",
+                         .label = "state",
+                         .values = state_values},
+    [M_WORST_FRESHNESS] = {.name = "l2flow_qm_freshness_worst_seconds",
+                           .kind = METRIC_GAUGE,
+                           .help = "now minus the newest snapshot of the crypto whose is oldest"},
+    [M_CRYPTOS] = {.name = "l2flow_qm_cryptos", .kind = METRIC_GAUGE, .help = "cryptos watched"},
+    [M_CAUGHT_UP] = {.name = "l2flow_qm_caught_up",
+                     .kind = METRIC_GAUGE,
+                     .help = "1 once the past has been folded"},
+    [M_COMMITS] = {.name = "l2flow_qm_commits_total",
+                   .kind = METRIC_COUNTER,
+                   .help = "transactions committed"},
+    [M_COMMIT_SECONDS] = {.name = "l2flow_qm_commit_seconds",
+                          .kind = METRIC_HISTOGRAM,
+                          .help = "time that a transaction took",
+                          .buckets = second_buckets},
+    [M_HEARTBEAT] = {.name = "l2flow_qm_heartbeat_timestamp_seconds",
+                     .kind = METRIC_GAUGE,
+                     .help = "when the monitor's own heartbeat was sent last, Unix time"},
+    CONNECT_REGISTRY_METRIC_ROWS,
+    {.name = NULL},
+};

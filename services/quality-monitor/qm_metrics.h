@@ -1,0 +1,27 @@
+/* qm_metrics.h: what the monitor counts; the rows are in qm_metrics.c. */
+#ifndef QM_METRICS_H
+#define QM_METRICS_H
+
+#include "metrics/metrics.h"
+
+enum metric {
+    M_RECORDS,
+    M_FOREIGN,
+    M_UNDECODABLE,
+    M_ONE_TOO_MANY,
+    M_SIGNALS,
+    M_OUTCOMES,
+    M_ALERTS,
+    M_ALERTS_FIRING,
+    M_WORST_FRESHNESS,
+    M_CRYPTOS,
+    M_CAUGHT_UP,
+    M_COMMITS,
+    M_COMMIT_SECONDS,
+    M_HEARTBEAT,
+    M_REGISTRY, /* and the others of CONNECT_REGISTRY_METRIC_ROWS */
+};
+
+extern const struct metric_row qm_metric_rows[];
+
+#endif

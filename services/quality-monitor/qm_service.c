@@ -1,0 +1,609 @@
+/* The loop: merge the inputs, fold, commit what comes out; freshness and alerts by the clock. */
+#include "qm_service.h"
+
+#include "qm_metrics.h"
+#include "qm_wire.h"
+
+#include "connect/connect.h"
+#include "log/log.h"
+#include "quality/quality.h"
+#include "topics/topics.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define NAME_BYTES_MAX 300 /* a prefix of 64 and a name of 200 at most */
+#define TOPICS_CHECK_MS 10000
+#define POLL_MS_MAX 20
+#define TURN_RECORDS_MAX 4096
+#define COMMIT_SLICE_MS 500
+#define COMMIT_EVERY_US CLK_US_PER_S
+#define TICK_EVERY_US CLK_US_PER_S
+#define EXPORT_EVERY_US CLK_US_PER_S
+#define PROGRESS_EVERY_US (10 * CLK_US_PER_S)
+#define RESTORE_WAIT_MS 500
+#define BUFFER_BYTES_MAX ((size_t)16 << 20)
+/* One record after a long silence closes 90 days of five daily signals. */
+#define STEP_BYTES_MAX ((size_t)1 << 20)
+#define MS_A_DAY (INT64_C(24) * 3600 * 1000)
+
+static const enum topics_id inputs[QM_INPUTS] = {
+    [QM_IN_CANDLES] = TOPICS_OHLCV,
+    [QM_IN_BARS] = TOPICS_BARS,
+    [QM_IN_FEATURES] = TOPICS_FEATURES,
+    [QM_IN_PREDICTIONS] = TOPICS_PREDICTIONS,
+};
+static const enum topics_id outputs[QM_OUTPUTS] = {
+    [QM_OUT_QUALITY] = TOPICS_QUALITY,
+    [QM_OUT_OUTCOMES] = TOPICS_OUTCOMES,
+    [QM_OUT_ALERTS] = TOPICS_ALERTS,
+};
+static const enum topics_id topics_used[] = {
+    TOPICS_OHLCV,    TOPICS_BARS,   TOPICS_FEATURES,  TOPICS_PREDICTIONS,
+    TOPICS_OUTCOMES, TOPICS_ALERTS, TOPICS_HEARTBEAT, TOPICS_QUALITY,
+};
+
+static const struct timespec registry_wait = {.tv_nsec = 100000000};
+
+/* What the loop knows of a crypto beside the core. */
+struct watched {
+    int32_t partition; /* of its records, in every topic */
+    int64_t newest_us; /* snapshot, by its heartbeats; 0: none came yet */
+};
+
+struct service {
+    struct svc *svc;
+    const struct config *config;
+    const struct clk *clk;
+    struct metrics *metrics;
+    struct connect_kafka kafka;
+    struct codec_registry *registry; /* NULL: none is configured */
+    struct quality_file reference;
+    struct qm_wire wire;
+    struct qm_core *core;
+    struct qm_alerts *alerts;
+    struct bus_merge *merge;
+    struct bus_reader *heartbeats;
+    struct bus_producer *beats;
+    struct bus_txn *txn;
+    struct watched *watched; /* by the crypto's number */
+    unsigned cryptos_max;
+    int32_t partition; /* of the record at hand */
+    bool caught_up, settled;
+    int64_t committed_mono_us, ticked_mono_us, exported_mono_us, told_mono_us;
+    uint64_t folded;
+    char topics[TOPICS_N][NAME_BYTES_MAX];
+    uint8_t out[QM_OUT_BYTES_MAX];
+};
+
+/* ---- outputs ---- */
+
+static void send(struct service *s, enum qm_output topic, int32_t partition, const char *key,
+                 size_t n)
+{
+    const struct bus_output output = {
+        .topic = topic,
+        .partition = partition,
+        .key = key,
+        .key_n = strlen(key),
+        .value = s->out,
+        .value_n = n,
+    };
+
+    assert(n > 0); /* every output fits its schema's bounds */
+    bus_txn_send(s->txn, &output);
+}
+
+static void on_signal(void *user, const char *symbol, const struct qm_signal_out *out)
+{
+    struct service *s = user;
+    const char *version = qm_core_reference_version(s->core, symbol);
+
+    send(s, QM_OUT_QUALITY, s->partition, symbol,
+         qm_wire_signal(&s->wire, symbol, out, version, clk_now_us(s->clk), s->out, sizeof s->out));
+    metrics_add(s->metrics, M_SIGNALS, 0, 1);
+}
+
+static void on_outcome(void *user, const char *symbol, const struct qm_outcome_out *out)
+{
+    struct service *s = user;
+
+    send(s, QM_OUT_OUTCOMES, s->partition, symbol,
+         qm_wire_outcome(&s->wire, symbol, out, clk_now_us(s->clk), s->out, sizeof s->out));
+    metrics_add(s->metrics, M_OUTCOMES, 0, 1);
+}
+
+/* While the past is folded nothing is told: afterwards what was told is compared with what is. */
+static void on_transition(void *user, const char *symbol, const struct qm_transition *out)
+{
+    struct service *s = user;
+    uint32_t crypto;
+
+    if (!qm_core_number(s->core, symbol, &crypto) ||
+        !qm_alerts_put(s->alerts, crypto, out, clk_mono_us()))
+        log_event(LOG_ERROR, "alert_lost", "symbol", LOG_STR, symbol, "signal", LOG_STR,
+                  qm_rows[out->signal].name, "why", LOG_STR, "no memory", NULL);
+}
+
+static unsigned having(void *user, enum qm_signal signal, enum qm_arm arm)
+{
+    const struct service *s = user;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < qm_core_cryptos(s->core); i++)
+        n += qm_core_had_data(s->core, i, signal, arm);
+    return n;
+}
+
+static void log_alert(const struct service *s, const struct qm_alert_out *out)
+{
+    log_event(out->t.state == ALERT_P2     ? LOG_ERROR
+              : out->t.state == ALERT_WARN ? LOG_WARN
+                                           : LOG_INFO,
+              "alert", "key", LOG_STR, s->wire.key, "version", LOG_INT, out->version, "state",
+              LOG_STR, alert_state_name(out->t.state), "delivery", LOG_STR,
+              codec_delivery_name((enum codec_delivery)out->delivery), "summary", LOG_STR,
+              s->wire.text, NULL);
+}
+
+static void tell_alerts(struct service *s)
+{
+    struct qm_alert_out out;
+
+    while (bus_txn_room(s->txn) >= STEP_BYTES_MAX &&
+           qm_alerts_next(s->alerts, clk_mono_us(), having, s, &out)) {
+        const bool is_group = out.crypto == QM_ALL_CRYPTO;
+        const size_t n = qm_wire_alert(&s->wire, s->core, &out, clk_now_us(s->clk), s->out,
+                                       sizeof s->out);
+
+        send(s, QM_OUT_ALERTS, is_group ? 0 : s->watched[out.crypto].partition,
+             is_group ? QM_ALL : qm_core_symbol(s->core, out.crypto), n);
+        metrics_add(s->metrics, M_ALERTS, out.delivery, 1);
+        log_alert(s, &out);
+    }
+}
+
+/* ---- the past: what is out already ---- */
+
+static enum err_class recall(struct service *s, enum qm_output output, int64_t *ret_n,
+                             struct err *err)
+{
+    const struct bus_reader_record *record;
+    struct bus_reader *reader = NULL;
+    bool is_end = false;
+
+    *ret_n = 0;
+    if (bus_reader_new(s->kafka.v, s->kafka.n, s->topics[outputs[output]], -1, BUS_FROM_START, true,
+                       &reader, err) != ERR_OK)
+        return err->class;
+    while (!is_end && !svc_stopping(s->svc)) {
+        svc_alive(s->svc);
+        if (bus_reader_next(reader, RESTORE_WAIT_MS, &record, &is_end, err) != ERR_OK) {
+            bus_reader_free(reader);
+            return err->class;
+        }
+        if (record != NULL && qm_wire_recall(&s->wire, s->core, s->alerts, output, record))
+            ++*ret_n;
+    }
+    bus_reader_free(reader);
+    return ERR_OK;
+}
+
+static enum err_class recall_all(struct service *s, struct err *err)
+{
+    int64_t n[QM_OUTPUTS];
+
+    for (enum qm_output output = 0; output < QM_OUTPUTS; output++) {
+        if (recall(s, output, &n[output], err) != ERR_OK)
+            return err->class;
+    }
+    log_event(LOG_INFO, "recalled", "signals", LOG_INT, n[QM_OUT_QUALITY], "outcomes", LOG_INT,
+              n[QM_OUT_OUTCOMES], "alerts", LOG_INT, n[QM_OUT_ALERTS], NULL);
+    return ERR_OK;
+}
+
+/* The past is folded: what was told last and is otherwise now is told. */
+static void settle(struct service *s)
+{
+    const int64_t now_us = clk_mono_us(), time_us = clk_now_us(s->clk);
+
+    for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
+        for (enum qm_signal signal = 0; signal < QM_SIGNALS; signal++) {
+            for (enum qm_arm arm = 0; arm < QM_ARMS; arm++) {
+                if (qm_core_had_data(s->core, i, signal, arm))
+                    (void)qm_alerts_settle(s->alerts, i, signal, arm,
+                                           qm_core_state(s->core, i, signal, arm), time_us, now_us);
+            }
+        }
+    }
+    s->settled = true;
+    svc_ready(s->svc, true);
+    log_event(LOG_INFO, "caught_up", "records", LOG_INT, (int64_t)s->folded, "cryptos", LOG_INT,
+              (int64_t)qm_core_cryptos(s->core), NULL);
+}
+
+/* ---- inputs ---- */
+
+static void watch(struct service *s, const char *symbol, int32_t partition)
+{
+    uint32_t crypto;
+
+    if (qm_core_number(s->core, symbol, &crypto))
+        s->watched[crypto].partition = partition;
+}
+
+static void on_record(struct service *s, const struct bus_merge_record *record)
+{
+    static const enum metric counters[] = {
+        [QM_FOLDED] = M_RECORDS,
+        [QM_FOREIGN] = M_FOREIGN,
+        [QM_UNDECODABLE] = M_UNDECODABLE,
+        [QM_ONE_TOO_MANY] = M_ONE_TOO_MANY,
+    };
+    char symbol[L2_SYMBOL_BYTES_MAX + 1] = "";
+    enum qm_folded folded;
+
+    s->partition = record->r.partition;
+    while ((folded = qm_wire_fold(&s->wire, s->core, (enum qm_input)record->topic, &record->r,
+                                  symbol)) == QM_PENDING &&
+           !svc_stopping(s->svc)) {
+        svc_alive(s->svc);
+        (void)nanosleep(&registry_wait, NULL);
+    }
+    if (folded == QM_PENDING)
+        return;
+    metrics_add(s->metrics, counters[folded], record->topic, 1);
+    if (folded == QM_FOLDED) {
+        s->folded++;
+        watch(s, symbol, record->r.partition);
+    }
+}
+
+static enum err_class read_records(struct service *s, struct err *err)
+{
+    const struct bus_merge_record *record;
+
+    for (unsigned i = 0; i < TURN_RECORDS_MAX && bus_txn_room(s->txn) >= STEP_BYTES_MAX; i++) {
+        if (bus_merge_next(s->merge, i == 0 ? POLL_MS_MAX : 0, &record, err) != ERR_OK)
+            return err->class;
+        if (record == NULL)
+            break;
+        on_record(s, record);
+    }
+    s->caught_up = bus_merge_caught_up(s->merge);
+    return ERR_OK;
+}
+
+static enum err_class read_heartbeats(struct service *s, struct err *err)
+{
+    const struct bus_reader_record *record;
+    char symbol[L2_SYMBOL_BYTES_MAX + 1];
+    uint32_t crypto;
+    int64_t newest_us;
+    bool is_end;
+
+    for (unsigned i = 0; i < TURN_RECORDS_MAX; i++) {
+        if (bus_reader_next(s->heartbeats, 0, &record, &is_end, err) != ERR_OK)
+            return err->class;
+        if (record == NULL)
+            return ERR_OK;
+        if (!qm_wire_heartbeat(&s->wire, record, symbol, &newest_us) || symbol[0] == '_' ||
+            !qm_core_number(s->core, symbol, &crypto))
+            continue;
+        s->watched[crypto].partition = record->partition;
+        if (newest_us > s->watched[crypto].newest_us)
+            s->watched[crypto].newest_us = newest_us;
+    }
+    return ERR_OK;
+}
+
+/* ---- the clock ---- */
+
+/* The live freshness of each crypto feeds its alert; the record of it is that of predictions. */
+static double step_freshness(struct service *s, int64_t now_us)
+{
+    double worst = 0;
+
+    for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
+        if (s->watched[i].newest_us == 0)
+            continue;
+        const double age_s = (double)(now_us - s->watched[i].newest_us) / 1e6;
+        (void)qm_core_freshness(s->core, qm_core_symbol(s->core, i), age_s, now_us);
+        if (age_s > worst)
+            worst = age_s;
+    }
+    return worst;
+}
+
+static enum err_class beat(struct service *s, int64_t now_us, struct err *err)
+{
+    char key[NAME_BYTES_MAX];
+    size_t n;
+    const struct codec_heartbeat d = {
+        .exchange = {.data = s->wire.exchange, .n = (uint32_t)strlen(s->wire.exchange)},
+        .symbol = {.data = "_monitor", .n = 8},
+        .time_us = now_us,
+        .newest_event_time_us = now_us,
+        .state = s->settled ? CODEC_HEARTBEAT_STATE_LIVE : CODEC_HEARTBEAT_STATE_CATCHING_UP,
+    };
+
+    (void)snprintf(key, sizeof key, "_monitor/%s", config_string(s->config, "replica"));
+    if (codec_heartbeat_frame(&d, s->out, sizeof s->out, &n) != CODEC_OK)
+        return err_set(err, ERR_FATAL, "the monitor's heartbeat cannot be encoded");
+    const struct bus_output output = {
+        .partition = -1, .key = key, .key_n = strlen(key), .value = s->out, .value_n = n};
+
+    if (bus_producer_send(s->beats, s->topics[TOPICS_HEARTBEAT], &output, err) == ERR_FATAL)
+        return err->class;
+    metrics_set(s->metrics, M_HEARTBEAT, 0, (double)clk_real_us(s->clk) / 1e6);
+    return bus_producer_poll(s->beats, 0, err) == ERR_FATAL ? err->class : ERR_OK;
+}
+
+static enum err_class tick(struct service *s, struct err *err)
+{
+    const int64_t mono_us = clk_mono_us(), now_us = clk_now_us(s->clk);
+
+    if (mono_us - s->ticked_mono_us < TICK_EVERY_US)
+        return ERR_OK;
+    s->ticked_mono_us = mono_us;
+    if (s->settled)
+        metrics_set(s->metrics, M_WORST_FRESHNESS, 0, step_freshness(s, now_us));
+    return beat(s, now_us, err);
+}
+
+static void export_metrics(struct service *s)
+{
+    unsigned firing[ALERT_P2 + 1] = {0};
+
+    for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
+        for (enum qm_signal signal = 0; signal < QM_SIGNALS; signal++) {
+            for (enum qm_arm arm = 0; arm < QM_ARMS; arm++) {
+                if (qm_core_had_data(s->core, i, signal, arm))
+                    firing[qm_core_state(s->core, i, signal, arm)]++;
+            }
+        }
+    }
+    metrics_set(s->metrics, M_ALERTS_FIRING, 0, firing[ALERT_NO_DATA]);
+    metrics_set(s->metrics, M_ALERTS_FIRING, 1, firing[ALERT_WARN]);
+    metrics_set(s->metrics, M_ALERTS_FIRING, 2, firing[ALERT_P2]);
+    metrics_set(s->metrics, M_CRYPTOS, 0, qm_core_cryptos(s->core));
+    metrics_set(s->metrics, M_CAUGHT_UP, 0, s->settled);
+    connect_registry_export(s->registry, s->metrics, M_REGISTRY);
+}
+
+/* ---- the loop ---- */
+
+/* Waits for as long as the broker takes: nothing is folded meanwhile. */
+static enum err_class commit(struct service *s, struct err *err)
+{
+    const int64_t begin_us = clk_mono_us();
+    enum err_class e;
+
+    if (bus_txn_is_empty(s->txn))
+        return ERR_OK;
+    while ((e = bus_txn_commit(s->txn, COMMIT_SLICE_MS, err)) == ERR_RETRY) {
+        svc_alive(s->svc);
+        if (svc_stopping(s->svc))
+            return ERR_OK; /* what is not committed comes out again after the next start */
+    }
+    if (e != ERR_OK)
+        return err_set(err, ERR_FATAL, "%s", err->text);
+    s->committed_mono_us = clk_mono_us();
+    metrics_add(s->metrics, M_COMMITS, 0, 1);
+    metrics_observe(s->metrics, M_COMMIT_SECONDS, (double)(s->committed_mono_us - begin_us) / 1e6);
+    return ERR_OK;
+}
+
+static bool is_commit_due(const struct service *s)
+{
+    return s->settled || bus_txn_room(s->txn) < STEP_BYTES_MAX ||
+           clk_mono_us() - s->committed_mono_us >= COMMIT_EVERY_US;
+}
+
+static void tell_progress(struct service *s)
+{
+    const int64_t mono_us = clk_mono_us();
+
+    if (mono_us - s->exported_mono_us >= EXPORT_EVERY_US) {
+        s->exported_mono_us = mono_us;
+        export_metrics(s);
+    }
+    if (s->settled || mono_us - s->told_mono_us < PROGRESS_EVERY_US)
+        return;
+    s->told_mono_us = mono_us;
+    log_event(LOG_INFO, "catching_up", "records", LOG_INT, (int64_t)s->folded, NULL);
+}
+
+static enum err_class loop(struct service *s, struct err *err)
+{
+    s->told_mono_us = clk_mono_us();
+    while (!svc_stopping(s->svc)) {
+        svc_alive(s->svc);
+        if (read_records(s, err) != ERR_OK || read_heartbeats(s, err) != ERR_OK ||
+            tick(s, err) != ERR_OK)
+            return err->class;
+        if (s->caught_up && !s->settled)
+            settle(s);
+        if (s->settled)
+            tell_alerts(s);
+        if (is_commit_due(s) && commit(s, err) != ERR_OK)
+            return err->class;
+        tell_progress(s);
+    }
+    return commit(s, err);
+}
+
+/* ---- start ---- */
+
+static void on_bus_log(void *user, int level, const char *text)
+{
+    (void)user;
+    log_event(level <= 3   ? LOG_ERROR
+              : level <= 5 ? LOG_WARN
+                           : LOG_INFO,
+              "kafka_client", "text", LOG_STR, text, NULL);
+}
+
+static enum err_class check_topics(struct service *s, struct err *err)
+{
+    const char *prefix = config_string(s->config, "topic_prefix");
+    const struct topics_options options = {.prefix = prefix, .replication_factor = -1};
+
+    for (enum topics_id id = 0; id < TOPICS_N; id++)
+        (void)snprintf(s->topics[id], NAME_BYTES_MAX, "%s%s", prefix, topics_name(id));
+    return topics_check(s->kafka.v, s->kafka.n, &options, topics_used,
+                        sizeof topics_used / sizeof topics_used[0], TOPICS_CHECK_MS, err);
+}
+
+static enum err_class open_txn(struct service *s, struct err *err)
+{
+    char id[NAME_BYTES_MAX];
+    const char *names[QM_OUTPUTS];
+
+    (void)snprintf(id, sizeof id, "%s%s", config_string(s->config, "topic_prefix"),
+                   config_string(s->config, "replica"));
+    for (enum qm_output output = 0; output < QM_OUTPUTS; output++)
+        names[output] = s->topics[outputs[output]];
+    const struct bus_txn_options options = {.settings = s->kafka.v,
+                                            .settings_n = s->kafka.n,
+                                            .transactional_id = id,
+                                            .topics = names,
+                                            .topics_n = QM_OUTPUTS,
+                                            .buffer_bytes_max = BUFFER_BYTES_MAX,
+                                            .transaction_timeout_ms = 10000,
+                                            .log = on_bus_log};
+
+    return bus_txn_new(&options, &s->txn, err);
+}
+
+static enum err_class open_inputs(struct service *s, struct err *err)
+{
+    struct bus_merge_topic topics[QM_INPUTS];
+    const int64_t from_ms = clk_real_us(s->clk) / 1000 -
+                            (int64_t)config_uint(s->config, "history_days") * MS_A_DAY;
+    const struct bus_merge_options options = {.settings = s->kafka.v,
+                                              .settings_n = s->kafka.n,
+                                              .topics = topics,
+                                              .topics_n = QM_INPUTS,
+                                              .order = qm_wire_order,
+                                              .user = &s->wire,
+                                              .log = on_bus_log};
+
+    for (enum qm_input input = 0; input < QM_INPUTS; input++)
+        topics[input] =
+            (struct bus_merge_topic){.name = s->topics[inputs[input]], .from_ms = from_ms};
+    if (bus_reader_new(s->kafka.v, s->kafka.n, s->topics[TOPICS_HEARTBEAT], -1, BUS_FROM_END, false,
+                       &s->heartbeats, err) != ERR_OK ||
+        bus_producer_new(s->kafka.v, s->kafka.n, on_bus_log, NULL, &s->beats, err) != ERR_OK)
+        return err->class;
+    return bus_merge_new(&options, &s->merge, err);
+}
+
+static enum err_class open_wire(struct service *s, struct err *err)
+{
+    if (connect_registry_wanted(s->config) &&
+        connect_registry_open(s->config, &s->registry, err) != ERR_OK)
+        return err->class;
+    const struct codec_ids ids = connect_registry_ids(s->registry);
+
+    s->wire.exchange = config_string(s->config, "exchange");
+    s->wire.schema_version = config_string(s->config, "schema_version");
+    s->wire.source = config_string(s->config, "replica");
+    s->wire.bar_s = (uint32_t)config_uint(s->config, "bar_seconds");
+    if (qm_wire_open(&s->wire, &ids, err) != ERR_OK)
+        return err->class;
+    for (enum qm_output output = 0; output < QM_OUTPUTS; output++) {
+        if (connect_registry_id(s->config, s->registry, s->topics[outputs[output]],
+                                qm_output_records[output], &s->wire.ids[output], err) != ERR_OK)
+            return err->class;
+    }
+    return ERR_OK;
+}
+
+static enum err_class make_core(struct service *s, struct err *err)
+{
+    const char *path = config_string(s->config, "reference_file");
+    struct qm_options options = {
+        .bar_s = s->wire.bar_s,
+        .purge_bars = (uint32_t)config_uint(s->config, "purge_bars"),
+        .cryptos_max = s->cryptos_max,
+        .sink = {.signal = on_signal,
+                 .outcome = on_outcome,
+                 .transition = on_transition,
+                 .user = s},
+    };
+
+    if (path[0] != '\0' && quality_read(path, &s->reference, err) != ERR_OK)
+        return err->class;
+    options.references = s->reference.crypto;
+    options.references_n = s->reference.cryptos_n;
+    (void)l2_set_parse(config_string(s->config, "feature_set"), &options.set);
+    s->core = qm_core_new(&options);
+    s->alerts =
+        qm_alerts_new(s->cryptos_max, (int64_t)config_uint(s->config, "hold_ms") * 1000);
+    s->watched = calloc(s->cryptos_max, sizeof *s->watched);
+    if (s->core == NULL || s->alerts == NULL || s->watched == NULL)
+        return err_set(err, ERR_FATAL, "quality-monitor: no memory");
+    return ERR_OK;
+}
+
+static enum err_class run_live(struct service *s, struct err *err)
+{
+    s->cryptos_max = (unsigned)config_uint(s->config, "max_cryptos");
+    if (connect_kafka_load(s->config, NULL, NULL, &s->kafka, err) != ERR_OK ||
+        check_topics(s, err) != ERR_OK || open_wire(s, err) != ERR_OK ||
+        make_core(s, err) != ERR_OK ||
+        open_txn(s, err) != ERR_OK || /* first: it fences a predecessor, whose last is then known */
+        recall_all(s, err) != ERR_OK || open_inputs(s, err) != ERR_OK)
+        return err->class;
+    log_event(LOG_INFO, "serving", "bars", LOG_STR, s->topics[TOPICS_BARS], "references", LOG_INT,
+              (int64_t)s->reference.cryptos_n, "reference_version", LOG_STR,
+              s->reference.version, "bytes_a_crypto", LOG_INT,
+              (int64_t)qm_core_bytes_a_crypto(s->core), NULL);
+    return loop(s, err);
+}
+
+static enum err_class run(struct svc *svc, void *options, struct err *err)
+{
+    struct service *s = calloc(1, sizeof *s);
+
+    (void)options;
+    if (s == NULL)
+        return err_set(err, ERR_FATAL, "quality-monitor: no memory");
+    s->svc = svc;
+    s->config = svc_config(svc);
+    s->clk = svc_clk(svc);
+    s->metrics = svc_metrics(svc);
+    const enum err_class e = run_live(s, err);
+
+    bus_merge_free(s->merge);
+    bus_reader_free(s->heartbeats);
+    bus_producer_free(s->beats);
+    bus_txn_free(s->txn);
+    qm_core_free(s->core);
+    qm_alerts_free(s->alerts);
+    qm_wire_close(&s->wire);
+    codec_registry_free(s->registry);
+    quality_free(&s->reference);
+    free(s->watched);
+    free(s);
+    return e;
+}
+
+const struct svc_desc qm_service = {
+    .name = "quality-monitor",
+    .summary = "Watches what the models are fed and what they say: drift, ranges, freshness, "
+               "agreement, and labels as they mature. Writes signals, outcomes and alerts, each "
+               "once, and tells the sinks.",
+    .footer = "Examples:\n"
+              "  quality-monitor --config quality-monitor.conf --check-config\n"
+              "  quality-monitor --config quality-monitor.conf\n",
+    .rows = qm_config_rows,
+    .metrics = qm_metric_rows,
+    .check = qm_config_check,
+    .run = run,
+};
