@@ -8,7 +8,7 @@ static const char *const input_values[] = {"l2.ohlcv", "l2.bars", "l2.features",
                                            NULL};
 static const char *const delivery_values[] = {"send", "grouped", "inhibited", NULL};
 static const char *const state_values[] = {"no_data", "warn", "p2", NULL};
-static const double second_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1,      0.25,
+static const double second_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1,     0.25,
                                         0.5,   1,    2.5,   5,    INFINITY};
 
 const struct metric_row qm_metric_rows[] = {

@@ -157,8 +157,8 @@ static void tell_alerts(struct service *s)
     while (bus_txn_room(s->txn) >= STEP_BYTES_MAX &&
            qm_alerts_next(s->alerts, clk_mono_us(), having, s, &out)) {
         const bool is_group = out.crypto == QM_ALL_CRYPTO;
-        const size_t n = qm_wire_alert(&s->wire, s->core, &out, clk_now_us(s->clk), s->out,
-                                       sizeof s->out);
+        const size_t n =
+            qm_wire_alert(&s->wire, s->core, &out, clk_now_us(s->clk), s->out, sizeof s->out);
 
         send(s, QM_OUT_ALERTS, is_group ? 0 : s->watched[out.crypto].partition,
              is_group ? QM_ALL : qm_core_symbol(s->core, out.crypto), n);
@@ -483,8 +483,8 @@ static enum err_class open_txn(struct service *s, struct err *err)
 static enum err_class open_inputs(struct service *s, struct err *err)
 {
     struct bus_merge_topic topics[QM_INPUTS];
-    const int64_t from_ms = clk_real_us(s->clk) / 1000 -
-                            (int64_t)config_uint(s->config, "history_days") * MS_A_DAY;
+    const int64_t from_ms =
+        clk_real_us(s->clk) / 1000 - (int64_t)config_uint(s->config, "history_days") * MS_A_DAY;
     const struct bus_merge_options options = {.settings = s->kafka.v,
                                               .settings_n = s->kafka.n,
                                               .topics = topics,
@@ -543,8 +543,7 @@ static enum err_class make_core(struct service *s, struct err *err)
     options.references_n = s->reference.cryptos_n;
     (void)l2_set_parse(config_string(s->config, "feature_set"), &options.set);
     s->core = qm_core_new(&options);
-    s->alerts =
-        qm_alerts_new(s->cryptos_max, (int64_t)config_uint(s->config, "hold_ms") * 1000);
+    s->alerts = qm_alerts_new(s->cryptos_max, (int64_t)config_uint(s->config, "hold_ms") * 1000);
     s->watched = calloc(s->cryptos_max, sizeof *s->watched);
     if (s->core == NULL || s->alerts == NULL || s->watched == NULL)
         return err_set(err, ERR_FATAL, "quality-monitor: no memory");
@@ -561,9 +560,8 @@ static enum err_class run_live(struct service *s, struct err *err)
         recall_all(s, err) != ERR_OK || open_inputs(s, err) != ERR_OK)
         return err->class;
     log_event(LOG_INFO, "serving", "bars", LOG_STR, s->topics[TOPICS_BARS], "references", LOG_INT,
-              (int64_t)s->reference.cryptos_n, "reference_version", LOG_STR,
-              s->reference.version, "bytes_a_crypto", LOG_INT,
-              (int64_t)qm_core_bytes_a_crypto(s->core), NULL);
+              (int64_t)s->reference.cryptos_n, "reference_version", LOG_STR, s->reference.version,
+              "bytes_a_crypto", LOG_INT, (int64_t)qm_core_bytes_a_crypto(s->core), NULL);
     return loop(s, err);
 }
 

@@ -328,7 +328,10 @@ size_t qm_wire_signal(struct qm_wire *w, const char *symbol, const struct qm_sig
     set_threshold(out->warn_above, &d.has_warn_above, &d.warn_above);
     set_threshold(out->p2_below, &d.has_p2_below, &d.p2_below);
     set_threshold(out->p2_above, &d.has_p2_above, &d.p2_above);
-    return codec_frame_as(&codec_quality_signal_record, w->ids[QM_OUT_QUALITY], &d, buf, cap, &n) == CODEC_OK ? n : 0;
+    return codec_frame_as(&codec_quality_signal_record, w->ids[QM_OUT_QUALITY], &d, buf, cap, &n) ==
+                   CODEC_OK
+               ? n
+               : 0;
 }
 
 size_t qm_wire_outcome(struct qm_wire *w, const char *symbol, const struct qm_outcome_out *out,
@@ -359,7 +362,10 @@ size_t qm_wire_outcome(struct qm_wire *w, const char *symbol, const struct qm_ou
     };
     size_t n;
 
-    return codec_frame_as(&codec_outcome_record, w->ids[QM_OUT_OUTCOMES], &d, buf, cap, &n) == CODEC_OK ? n : 0;
+    return codec_frame_as(&codec_outcome_record, w->ids[QM_OUT_OUTCOMES], &d, buf, cap, &n) ==
+                   CODEC_OK
+               ? n
+               : 0;
 }
 
 static void make_key(const struct qm_wire *w, const struct qm_transition *t, const char *symbol,
@@ -426,5 +432,7 @@ size_t qm_wire_alert(struct qm_wire *w, const struct qm_core *core, const struct
     d->runbook = str_of(qm_rows[t->signal].runbook);
     d->source = str_of(w->source);
     d->produced_time_us = now_us;
-    return codec_frame_as(&codec_alert_record, w->ids[QM_OUT_ALERTS], d, buf, cap, &n) == CODEC_OK ? n : 0;
+    return codec_frame_as(&codec_alert_record, w->ids[QM_OUT_ALERTS], d, buf, cap, &n) == CODEC_OK
+               ? n
+               : 0;
 }
