@@ -124,10 +124,13 @@ static void open_synthetic(struct replay *r)
         .seed = a->seed,
         .symbols_n = r->symbols_n,
         .rate_hz = a->rate_hz,
+        .drift_thin = a->drift_thin,
+        .drift_from_us = a->drift_from_us,
+        .drift_until_us = a->drift_until_us,
         .depth = a->depth,
         .start_us = a->start_us,
         .span_us = a->span_us == 0 && a->records == 0 ? HOUR_US : a->span_us});
-    if (a->feed.phases_n > 0 || a->feed.restart != REP_FEED_STEADY)
+    if (a->feed.phases_n > 0 || a->feed.stalls_n > 0 || a->feed.restart != REP_FEED_STEADY)
         r->source = rep_feed(r->source, &a->feed, r->symbols_n);
 }
 

@@ -45,6 +45,8 @@ enum long_key {
     KEY_STAGGER,
     KEY_SEED,
     KEY_RATE_HZ,
+    KEY_STALL,
+    KEY_DRIFT,
     KEY_HOURS,
     KEY_START,
     KEY_CADENCE,
@@ -110,6 +112,14 @@ static const struct argp_option options[] = {
      "the feed's pace changes: at most R snapshots a second and symbol for S seconds, and so on, "
      "in "
      "a circle; R = 0: a stall",
+     4},
+    {"stall", KEY_STALL, "I:FROM:S[,...]", 0,
+     "symbol number I (0 the first) sends no snapshot from second FROM on, for S seconds; its "
+     "candles go on",
+     4},
+    {"drift", KEY_DRIFT, "FROM:S:F", 0,
+     "from second FROM on, for S seconds, the books are thinner by the factor F, so that trades "
+     "move prices further",
      4},
     {"restart", KEY_RESTART, "epoch:S|adopt:S", 0,
      "every S seconds each symbol's stream begins anew: with a higher epoch; or with a lower one "
@@ -311,7 +321,7 @@ static error_t parse_what(int key, char *arg, struct argp_state *state, struct r
         a->seed = whole(state, "--seed", arg, 0, UINT64_MAX);
         return 0;
     case KEY_RATE_HZ:
-        a->rate_hz = (unsigned)whole(state, "--rate-hz", arg, 1, REP_SYNTH_RATE_HZ_MAX);
+        a->rate_hz = number(state, "--rate-hz", arg, REP_SYNTH_RATE_HZ_MIN, REP_SYNTH_RATE_HZ_MAX);
         return 0;
     case KEY_HOURS:
         a->span_us = hours_us(state, "--hours", arg);
@@ -388,6 +398,20 @@ static error_t parse_how(int key, const char *arg, const struct argp_state *stat
     }
 }
 
+static void drift(const struct argp_state *state, const char *text, struct rep_args *a)
+{
+    unsigned from_s, span_s, thin;
+    char rest;
+
+    if (sscanf(text, "%9u:%9u:%4u%c", &from_s, &span_s, &thin, &rest) != 3 || span_s == 0 ||
+        thin < 2 || thin > REP_SYNTH_THIN_MAX)
+        refuse(state, "--drift '%.100s': not FROM:SECONDS:FACTOR, a factor from 2 to %d", text,
+               REP_SYNTH_THIN_MAX);
+    a->drift_thin = thin;
+    a->drift_from_us = (int64_t)from_s * US_PER_S;
+    a->drift_until_us = a->drift_from_us + (int64_t)span_s * US_PER_S;
+}
+
 static error_t parse_faults(int key, const char *arg, const struct argp_state *state,
                             struct rep_args *a)
 {
@@ -397,6 +421,13 @@ static error_t parse_faults(int key, const char *arg, const struct argp_state *s
     case KEY_CADENCE:
         if (rep_feed_parse_cadence(arg, &a->feed, &err) != ERR_OK)
             refuse(state, "--cadence %s", err.text);
+        return 0;
+    case KEY_STALL:
+        if (rep_feed_parse_stalls(arg, &a->feed, &err) != ERR_OK)
+            refuse(state, "--stall %s", err.text);
+        return 0;
+    case KEY_DRIFT:
+        drift(state, arg, a);
         return 0;
     case KEY_RESTART:
         if (rep_feed_parse_restart(arg, &a->feed, &err) != ERR_OK)
@@ -460,8 +491,9 @@ static void check_recordings(const struct argp_state *state, const struct rep_ar
     }
     if (a->span_us != 0)
         refuse(state, "--hours is for --source synthetic; a recording has --loop-hours");
-    if (a->feed.phases_n > 0 || a->feed.restart != REP_FEED_STEADY)
-        refuse(state, "--cadence and --restart are for --source synthetic");
+    if (a->feed.phases_n > 0 || a->feed.stalls_n > 0 || a->feed.restart != REP_FEED_STEADY ||
+        a->drift_thin > 0)
+        refuse(state, "--cadence, --stall, --drift and --restart are for --source synthetic");
     if (a->stagger_us != 0 && a->symbols == 0)
         refuse(state, "--stagger-seconds needs --symbols");
 }

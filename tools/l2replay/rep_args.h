@@ -54,8 +54,10 @@ struct rep_args {
     int64_t stagger_us;
 
     uint64_t seed;
-    unsigned rate_hz;
+    double rate_hz;
     int64_t span_us, start_us;
+    unsigned drift_thin; /* 0: none */
+    int64_t drift_from_us, drift_until_us;
     struct rep_feed_plan feed;
     struct rep_invalid_plan invalid;
 };

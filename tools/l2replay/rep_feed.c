@@ -8,6 +8,7 @@
 #define US_PER_S INT64_C(1000000)
 #define RATE_HZ_MAX 1000
 #define SPAN_S_MAX 86400
+#define STALL_FROM_S_MAX (366 * SPAN_S_MAX)
 
 struct symbol {
     struct codec_flow flow; /* of snapshots left out since the last one sent */
@@ -68,6 +69,30 @@ enum err_class rep_feed_parse_cadence(const char *text, struct rep_feed_plan *pl
     return ERR_OK;
 }
 
+enum err_class rep_feed_parse_stalls(const char *text, struct rep_feed_plan *plan, struct err *err)
+{
+    struct rep_feed_plan parsed = *plan;
+
+    parsed.stalls_n = 0;
+    for (const char *p = text; p == text || *p != '\0';) {
+        unsigned long symbol, from, seconds;
+        if (parsed.stalls_n == REP_FEED_STALLS_MAX)
+            return err_set(err, ERR_REJECT, "more than %d stalls", REP_FEED_STALLS_MAX);
+        if (!whole(&p, ':', REP_SYMBOLS_MAX - 1, &symbol) ||
+            !whole(&p, ':', STALL_FROM_S_MAX, &from) || !whole(&p, ',', SPAN_S_MAX, &seconds) ||
+            seconds == 0)
+            return err_set(err, ERR_REJECT,
+                           "'%.100s': not SYMBOL:FROM:SECONDS[,...] with 1 to %d seconds", text,
+                           SPAN_S_MAX);
+        parsed.stalls[parsed.stalls_n++] =
+            (struct rep_feed_stall){.symbol = (uint32_t)symbol,
+                                    .from_us = (int64_t)from * US_PER_S,
+                                    .until_us = (int64_t)(from + seconds) * US_PER_S};
+    }
+    *plan = parsed;
+    return ERR_OK;
+}
+
 enum err_class rep_feed_parse_restart(const char *text, struct rep_feed_plan *plan, struct err *err)
 {
     const char *const colon = strchr(text, ':');
@@ -115,14 +140,27 @@ static int64_t slot_of(const struct feed *f, int64_t event_us)
     return -1;
 }
 
+static bool is_stalled(const struct feed *f, const struct rep_item *item)
+{
+    const int64_t since_us = item->event_us - f->start_us;
+
+    for (unsigned i = 0; i < f->plan.stalls_n; i++) {
+        const struct rep_feed_stall *const stall = &f->plan.stalls[i];
+        if (stall->symbol == item->symbol && since_us >= stall->from_us &&
+            since_us < stall->until_us)
+            return true;
+    }
+    return false;
+}
+
 /* False: left out. */
 static bool in_cadence(struct feed *f, struct symbol *s, struct rep_item *item)
 {
-    if (f->plan.phases_n == 0)
+    if (f->plan.phases_n == 0 && f->plan.stalls_n == 0)
         return true;
-    const int64_t slot = slot_of(f, item->event_us);
+    const int64_t slot = f->plan.phases_n == 0 ? s->slot + 1 : slot_of(f, item->event_us);
     add_flow(s, item);
-    if (slot < 0 || slot == s->slot)
+    if (slot < 0 || slot == s->slot || is_stalled(f, item))
         return false;
     s->slot = slot;
     item->has_flow = !s->flow_unknown;

@@ -8,10 +8,17 @@
 #include "rep_item.h"
 
 #define REP_FEED_PHASES_MAX 64
+#define REP_FEED_STALLS_MAX 64
 
 struct rep_feed_phase {
     unsigned rate_hz; /* snapshots a second and symbol at most; 0: a stall */
     int64_t span_us;
+};
+
+/* One symbol sends nothing; what trades meanwhile trades. */
+struct rep_feed_stall {
+    uint32_t symbol;
+    int64_t from_us, until_us; /* after the first item's second */
 };
 
 enum rep_feed_restart {
@@ -28,6 +35,8 @@ enum rep_feed_restart {
 struct rep_feed_plan {
     struct rep_feed_phase phases[REP_FEED_PHASES_MAX];
     unsigned phases_n;
+    struct rep_feed_stall stalls[REP_FEED_STALLS_MAX];
+    unsigned stalls_n;
     enum rep_feed_restart restart;
     int64_t restart_us; /* a symbol's time between two restarts */
 };
@@ -35,6 +44,9 @@ struct rep_feed_plan {
 /* "10:60,2:60,0:10": 10 a second for 60 s, then 2 a second, then a stall of 10 s, and again. */
 enum err_class rep_feed_parse_cadence(const char *text, struct rep_feed_plan *plan,
                                       struct err *err) MUST_CHECK;
+/* "0:3600:600,1:7200:60": the first symbol from the 3,600th second on for 600 s, … */
+enum err_class rep_feed_parse_stalls(const char *text, struct rep_feed_plan *plan,
+                                     struct err *err) MUST_CHECK;
 /* "epoch:600", "adopt:600": every 600 s */
 enum err_class rep_feed_parse_restart(const char *text, struct rep_feed_plan *plan,
                                       struct err *err) MUST_CHECK;

@@ -43,6 +43,7 @@ struct symbol {
     int64_t start_ticks;
     int64_t event_us; /* of the last snapshot; 0 before */
     int64_t silent_until_us;
+    int64_t thin; /* what is quoted is divided by it */
     bool is_restarted; /* a new epoch begins with the next snapshot */
     int64_t sequence, epoch;
 };
@@ -81,13 +82,20 @@ static int64_t draw_lots(struct symbol *s)
     return factor << below(s, 11);
 }
 
+static int64_t draw_quote(struct symbol *s)
+{
+    const int64_t lots = draw_lots(s) / s->thin;
+
+    return lots > 0 ? lots : 1;
+}
+
 /* side: +1 for asks (worse is higher), -1 for bids. */
 static void remove_best(struct symbol *s, struct level *side, unsigned depth, int64_t direction)
 {
     const int64_t far = side[depth - 1].ticks + direction * (1 + below(s, 2));
 
     memmove(side, side + 1, (depth - 1) * sizeof *side);
-    side[depth - 1] = (struct level){.ticks = far, .lots = draw_lots(s)};
+    side[depth - 1] = (struct level){.ticks = far, .lots = draw_quote(s)};
 }
 
 static void add_best(struct symbol *s, struct level *side, unsigned depth, int64_t direction)
@@ -95,7 +103,7 @@ static void add_best(struct symbol *s, struct level *side, unsigned depth, int64
     const int64_t near = side[0].ticks - direction;
 
     memmove(side + 1, side, (depth - 1) * sizeof *side);
-    side[0] = (struct level){.ticks = near, .lots = draw_lots(s)};
+    side[0] = (struct level){.ticks = near, .lots = draw_quote(s)};
 }
 
 static void start_symbol(struct synth *m, uint32_t i)
@@ -103,6 +111,7 @@ static void start_symbol(struct synth *m, uint32_t i)
     const unsigned depth = m->options.depth;
     struct symbol *const s = &m->symbols[i];
 
+    s->thin = 1;
     s->random = m->options.seed ^ (i * UINT64_C(0xd1342543de82ef95));
     s->bids = m->levels + (size_t)i * 2 * depth;
     s->asks = s->bids + depth;
@@ -111,8 +120,8 @@ static void start_symbol(struct synth *m, uint32_t i)
     s->epoch = m->options.start_us / 1000000;
     int64_t bid = s->start_ticks, ask = s->start_ticks + 1;
     for (unsigned k = 0; k < depth; k++) {
-        s->bids[k] = (struct level){.ticks = bid, .lots = draw_lots(s)};
-        s->asks[k] = (struct level){.ticks = ask, .lots = draw_lots(s)};
+        s->bids[k] = (struct level){.ticks = bid, .lots = draw_quote(s)};
+        s->asks[k] = (struct level){.ticks = ask, .lots = draw_quote(s)};
         bid -= 1 + below(s, 2);
         ask += 1 + below(s, 2);
     }
@@ -146,8 +155,8 @@ static void quote(struct symbol *s, unsigned depth)
 {
     const int64_t bid = below(s, depth), ask = below(s, depth);
 
-    s->bids[bid].lots = draw_lots(s);
-    s->asks[ask].lots = draw_lots(s);
+    s->bids[bid].lots = draw_quote(s);
+    s->asks[ask].lots = draw_quote(s);
     if (chance(s, regimes[s->regime].cancel)) {
         if (chance(s, 512))
             remove_best(s, s->bids, depth, -1);
@@ -163,14 +172,22 @@ static void quote(struct symbol *s, unsigned depth)
     }
 }
 
+/* Steps in `mean_s`, at least one. */
+static int64_t often(double rate_hz, int64_t mean_s)
+{
+    const int64_t steps = (int64_t)(rate_hz * (double)mean_s);
+
+    return steps > 0 ? steps : 1;
+}
+
 /* Far from where it began a symbol turns round at once, so that a long run stays on the grid. */
-static void choose_regime(struct symbol *s, unsigned rate_hz)
+static void choose_regime(struct symbol *s, double rate_hz)
 {
     if (s->bids[0].ticks < s->start_ticks * 3 / 4)
         s->regime = RISING;
     else if (s->bids[0].ticks > s->start_ticks * 5 / 4)
         s->regime = FALLING;
-    else if (below(s, (int64_t)rate_hz * REGIME_S) == 0)
+    else if (below(s, often(rate_hz, REGIME_S)) == 0)
         s->regime = (enum regime)below(s, REGIMES);
 }
 
@@ -228,19 +245,25 @@ static void snap(struct synth *m, struct symbol *s, uint32_t index, int64_t even
 static void turn(struct synth *m, uint32_t index, int64_t event_us)
 {
     struct symbol *const s = &m->symbols[index];
-    const unsigned depth = m->options.depth, rate = m->options.rate_hz;
+    const unsigned depth = m->options.depth;
+    const double rate = m->options.rate_hz;
+    const int64_t since_us = event_us - m->options.start_us;
 
     m->trades_n = m->trades_given = 0;
     m->flow = (struct codec_flow){0};
     if (event_us < s->silent_until_us)
         return;
+    s->thin = m->options.drift_thin > 0 && since_us >= m->options.drift_from_us &&
+                      since_us < m->options.drift_until_us
+                  ? m->options.drift_thin
+                  : 1;
     choose_regime(s, rate);
     while (m->trades_n < REP_SYNTH_TRADES_MAX && chance(s, regimes[s->regime].trade))
         aggress(m, s);
     quote(s, depth);
     assert(s->bids[depth - 1].ticks > 0);
     snap(m, s, index, event_us);
-    if (below(s, (int64_t)rate * SILENCE_S) == 0)
+    if (below(s, often(rate, SILENCE_S)) == 0)
         fall_silent(s, depth, event_us);
 }
 
@@ -258,7 +281,7 @@ static int64_t trade_time(const struct synth *m)
  */
 static int64_t turn_time(struct synth *m)
 {
-    const int64_t period_us = 1000000 / (int64_t)m->options.rate_hz;
+    const int64_t period_us = (int64_t)(1000000 / m->options.rate_hz);
     const int64_t place_us = period_us / (int64_t)m->options.symbols_n;
     const int64_t jitter_us = place_us > 1 ? below(&m->symbols[m->at], place_us / 2 + 1) : 0;
 
@@ -323,8 +346,9 @@ struct rep_source rep_synth(const struct rep_synth_options *o)
 {
     struct synth *const m = rep_alloc(1, sizeof *m);
 
-    assert(o->symbols_n >= 1 && o->symbols_n <= REP_SYMBOLS_MAX && o->rate_hz >= 1 &&
-           o->rate_hz <= REP_SYNTH_RATE_HZ_MAX && o->depth >= 2 && o->depth <= REP_DEPTH_MAX);
+    assert(o->symbols_n >= 1 && o->symbols_n <= REP_SYMBOLS_MAX &&
+           o->rate_hz >= REP_SYNTH_RATE_HZ_MIN && o->rate_hz <= REP_SYNTH_RATE_HZ_MAX &&
+           o->drift_thin <= REP_SYNTH_THIN_MAX && o->depth >= 2 && o->depth <= REP_DEPTH_MAX);
     m->options = *o;
     m->symbols = rep_alloc(o->symbols_n, sizeof *m->symbols);
     m->levels = rep_alloc((size_t)o->symbols_n * 2 * o->depth, sizeof *m->levels);

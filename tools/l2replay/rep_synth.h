@@ -13,16 +13,22 @@
 
 #include "rep_item.h"
 
+#define REP_SYNTH_RATE_HZ_MIN 0.01
 #define REP_SYNTH_RATE_HZ_MAX 1000
+#define REP_SYNTH_THIN_MAX 1024
 #define REP_SYNTH_TRADES_MAX 64 /* of one symbol between two snapshots */
 
 struct rep_synth_options {
     uint64_t seed;
     uint32_t symbols_n; /* up to REP_SYMBOLS_MAX */
-    unsigned rate_hz;   /* snapshots a second and symbol */
+    double rate_hz;     /* snapshots a second and symbol */
     unsigned depth;     /* levels a side */
     int64_t start_us;   /* of the first second */
     int64_t span_us;    /* ends before start_us + span_us; 0: never */
+    /* From `drift_from_us` to before `drift_until_us`, after the start, what is quoted is thinner
+     * by this factor, so that the same flow moves prices further; 0: never. */
+    unsigned drift_thin;
+    int64_t drift_from_us, drift_until_us;
 };
 
 struct rep_source rep_synth(const struct rep_synth_options *options);
