@@ -6,6 +6,7 @@ answer that is too old accepted, a crossed book sent.
 
 import gzip
 import json
+import operator
 import os
 import pathlib
 import re
@@ -214,6 +215,10 @@ class Usage(Case):
             ("a feed that never sends", ["--source", "synthetic", "--cadence", "0:5", *out]),
             ("not epoch:SECONDS", ["--source", "synthetic", "--restart", "5", *out]),
             ("are for --source synthetic", ["--input", BTC, "--symbol", "X", "--cadence", "1:5", *out]),
+            ("are for --source synthetic", ["--input", BTC, "--symbol", "X", "--drift", "0:5:2", *out]),
+            ("--stall '1:5': not SYMBOL:FROM:SECONDS", ["--source", "synthetic", "--stall", "1:5", *out]),
+            ("--drift '1:5:1': not FROM:SECONDS:FACTOR", ["--source", "synthetic", "--drift", "1:5:1", *out]),
+            ("--rate-hz '0.001': not a number from 0.01", ["--source", "synthetic", "--rate-hz", "0.001", *out]),
         ]:
             self.refused(64, re.escape(pattern), *args)
 
@@ -251,6 +256,39 @@ class Runs(Case):
         self.assertLess(told["last_event_time_us"], 1723161256612000 + 8 * 3_600_000_000)
         self.assertGreater(told["last_event_time_us"], 1723161256612000 + 8 * 3_600_000_000 - 1_000_000)
         self.assertEqual(told["symbols"]["BTCUSDT"]["candles"], 32)
+
+    def synthetic(self, *args):
+        """Snapshots by symbol, and candles, of two hours of a slow market."""
+        candles = self.dir / "candles.avro"
+        self.run_it("--source", "synthetic", "--rate-hz", "0.5", "--hours", "2", "--output", self.out, "--candles", candles, *args)
+        with open(self.out, "rb") as f, open(candles, "rb") as g:
+            rows, of_trades = list(fastavro.reader(f)), list(fastavro.reader(g))
+        return {symbol: [r for r in rows if r["symbol"] == symbol] for symbol in {r["symbol"] for r in rows}}, of_trades
+
+    def test_stall_and_drift(self):
+        """Seen to fail: stalls of every symbol, stalls whose flow is lost, a drift that changes nothing."""
+        def after(row):
+            return (row["event_time"] - first) / 1e6
+
+        whole, candles = self.synthetic()
+        stalled, same = self.synthetic("--stall", "1:1800:3600")
+        drifted, _ = self.synthetic("--drift", "3600:1800:8")
+        first = min(rows[0]["event_time"] for rows in whole.values())
+        a, b = sorted(whole)
+        self.assertLess(abs(len(whole[a]) - 3600), 300)  # silences of its own
+        self.assertEqual(stalled[a], whole[a])
+        order = operator.itemgetter("bar_time", "symbol")
+        self.assertEqual(sorted(same, key=order), sorted(candles, key=order))
+        gone = [r for r in whole[b] if 1800 <= after(r) < 5400]
+        self.assertGreater(len(gone), 1000)
+        self.assertEqual(len(stalled[b]), len(whole[b]) - len(gone))
+        back = next(r for r in stalled[b] if after(r) >= 5400)
+        missed = gone + [r for r in whole[b] if r["event_time"] == back["event_time"]]
+        self.assertAlmostEqual(back["flow"]["buy_base"], sum(r["flow"]["buy_base"] for r in missed), places=6)
+        inside = [sum(level["quantity"] for level in r["bids"]) for r in drifted[a] if 3700 <= after(r) < 5400]
+        outside = [sum(level["quantity"] for level in r["bids"]) for r in drifted[a] if after(r) < 3600]
+        self.assertLess(sum(inside) / len(inside), 0.3 * sum(outside) / len(outside))
+        self.assertEqual([r for r in drifted[a] if after(r) < 3600], [r for r in whole[a] if after(r) < 3600])
 
     def test_fan_and_records(self):
         done = self.run_it("--input", BTC, "--symbol", "BTCUSDT", "--symbols", "4", "--stagger-seconds", "60",
