@@ -6,6 +6,7 @@
 #include "l2/book.h"
 #include "l2/exact.h"
 #include "l2/features.h"
+#include "l2/gate.h"
 #include "l2/kyle.h"
 #include "l2/label.h"
 #include "l2/params.h"
