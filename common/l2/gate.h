@@ -32,12 +32,12 @@ enum l2_criterion_state {
     L2_CRITERION_ABOVE, /* better than can be believed: an operator looks */
 };
 
-enum l2_verdict {
-    L2_VERDICT_WAIT,      /* its time has not come */
-    L2_VERDICT_PASS,      /* an operator may promote */
-    L2_VERDICT_EXTEND,    /* judged again: shadow daily, canary on days 14, 21, 28 */
-    L2_VERDICT_REVIEW,    /* judged, and for an operator to decide */
-    L2_VERDICT_ROLL_BACK, /* day 28, and not met */
+enum l2_gate_verdict {
+    L2_GATE_WAIT,      /* its time has not come */
+    L2_GATE_PASS,      /* an operator may promote */
+    L2_GATE_EXTEND,    /* judged again: shadow daily, canary on days 14, 21, 28 */
+    L2_GATE_REVIEW,    /* judged, and for an operator to decide */
+    L2_GATE_ROLL_BACK, /* day 28, and not met */
 };
 
 struct l2_shadow {
@@ -48,7 +48,7 @@ struct l2_shadow {
 };
 
 struct l2_shadow_result {
-    enum l2_verdict verdict;
+    enum l2_gate_verdict verdict;
     enum l2_criterion_state freshness, nan_rate, agreement;
 };
 
@@ -62,7 +62,7 @@ struct l2_canary {
 };
 
 struct l2_canary_result {
-    enum l2_verdict verdict;
+    enum l2_gate_verdict verdict;
     enum l2_criterion_state f1_buy;
     double low, high; /* the band; 0 without an estimate */
     uint32_t looks;   /* judgements so far, this one among them */

@@ -53,6 +53,7 @@ static const struct timespec registry_wait = {.tv_nsec = 100000000};
 struct watched {
     int32_t partition; /* of its records, in every topic */
     int64_t newest_us; /* snapshot, by its heartbeats; 0: none came yet */
+    int64_t beat_us;   /* when the newest heartbeat was sent */
 };
 
 struct service {
@@ -283,7 +284,7 @@ static enum err_class read_heartbeats(struct service *s, struct err *err)
     const struct bus_reader_record *record;
     char symbol[L2_SYMBOL_BYTES_MAX + 1];
     uint32_t crypto;
-    int64_t newest_us;
+    int64_t newest_us, beat_us;
     bool is_end;
 
     for (unsigned i = 0; i < TURN_RECORDS_MAX; i++) {
@@ -291,17 +292,28 @@ static enum err_class read_heartbeats(struct service *s, struct err *err)
             return err->class;
         if (record == NULL)
             return ERR_OK;
-        if (!qm_wire_heartbeat(&s->wire, record, symbol, &newest_us) || symbol[0] == '_' ||
-            !qm_core_number(s->core, symbol, &crypto))
+        if (!qm_wire_heartbeat(&s->wire, record, symbol, &newest_us, &beat_us) ||
+            symbol[0] == '_' || !qm_core_number(s->core, symbol, &crypto))
             continue;
         s->watched[crypto].partition = record->partition;
         if (newest_us > s->watched[crypto].newest_us)
             s->watched[crypto].newest_us = newest_us;
+        if (beat_us > s->watched[crypto].beat_us)
+            s->watched[crypto].beat_us = beat_us;
     }
     return ERR_OK;
 }
 
 /* ---- the clock ---- */
+
+/* Heartbeats come once a real second, which may be many of a rehearsal: that long the last one's
+ * own reading stands. */
+static double rehearsed_age_s(const struct service *s, const struct watched *w, int64_t now_us)
+{
+    const int64_t since_us = now_us - w->beat_us - clk_grace_us(s->clk, 0);
+
+    return (double)(w->beat_us - w->newest_us + (since_us > 0 ? since_us : 0)) / 1e6;
+}
 
 /* The live freshness of each crypto feeds its alert; the record of it is that of predictions. */
 static double step_freshness(struct service *s, int64_t now_us)
@@ -311,7 +323,9 @@ static double step_freshness(struct service *s, int64_t now_us)
     for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
         if (s->watched[i].newest_us == 0)
             continue;
-        const double age_s = (double)(now_us - s->watched[i].newest_us) / 1e6;
+        const double age_s = clk_is_rehearsal(s->clk)
+                                 ? rehearsed_age_s(s, &s->watched[i], now_us)
+                                 : (double)(now_us - s->watched[i].newest_us) / 1e6;
         (void)qm_core_freshness(s->core, qm_core_symbol(s->core, i), age_s, now_us);
         if (age_s > worst)
             worst = age_s;
@@ -531,6 +545,10 @@ static enum err_class make_core(struct service *s, struct err *err)
         .bar_s = s->wire.bar_s,
         .purge_bars = (uint32_t)config_uint(s->config, "purge_bars"),
         .cryptos_max = s->cryptos_max,
+        .freshness_rule = {.enter_n = 1,
+                           .leave_n = 1,
+                           .enter_us = clk_grace_us(s->clk, qm_rows[QM_FRESHNESS].rule.enter_us),
+                           .leave_us = clk_grace_us(s->clk, qm_rows[QM_FRESHNESS].rule.leave_us)},
         .sink = {.signal = on_signal,
                  .outcome = on_outcome,
                  .transition = on_transition,

@@ -217,7 +217,7 @@ enum qm_folded qm_wire_fold(struct qm_wire *w, struct qm_core *core, enum qm_inp
 }
 
 bool qm_wire_heartbeat(struct qm_wire *w, const struct bus_reader_record *r, char *ret_symbol,
-                       int64_t *ret_newest_us)
+                       int64_t *ret_newest_us, int64_t *ret_beat_us)
 {
     const struct codec_heartbeat *d = &w->at.heartbeat;
 
@@ -227,6 +227,7 @@ bool qm_wire_heartbeat(struct qm_wire *w, const struct bus_reader_record *r, cha
         return false;
     copy(d->symbol, ret_symbol, L2_SYMBOL_BYTES_MAX + 1);
     *ret_newest_us = d->newest_event_time_us;
+    *ret_beat_us = d->time_us;
     return true;
 }
 

@@ -71,9 +71,10 @@ enum qm_folded qm_wire_fold(struct qm_wire *wire, struct qm_core *core, enum qm_
 /* A record of our own outputs, at the start: false: not ours, or not decodable. */
 bool qm_wire_recall(struct qm_wire *wire, struct qm_core *core, struct qm_alerts *alerts,
                     enum qm_output output, const struct bus_reader_record *record);
-/* The newest snapshot's time; false: not decodable, or of another exchange. */
+/* The newest snapshot's time, and when that was said; false: not decodable, or of another exchange.
+ */
 bool qm_wire_heartbeat(struct qm_wire *wire, const struct bus_reader_record *record,
-                       char *ret_symbol, int64_t *ret_newest_us);
+                       char *ret_symbol, int64_t *ret_newest_us, int64_t *ret_beat_us);
 
 /* Encoded into buf; 0: it does not fit, which is our bug. */
 size_t qm_wire_signal(struct qm_wire *wire, const char *symbol, const struct qm_signal_out *out,

@@ -102,6 +102,24 @@ static void tell_cadence(struct qm_core *core, struct crypto *c, int64_t bar, ui
 
 /* ---- what the purge holds back ---- */
 
+/* What the NaN rate's own rule needs to be entered: the nulls that three in a row all have. A bar
+ * that is missing has no record, and so no prediction. */
+static unsigned worst_ahead(const struct qm_core *core, const struct crypto *c, int64_t bar)
+{
+    const int64_t n = qm_rows[QM_NAN_RATE].rule.enter_n;
+    unsigned worst = 0;
+
+    for (int64_t last = bar; last - n + 1 > bar - (int64_t)core->options.purge_bars; last--) {
+        unsigned least = L2_COLUMNS;
+        for (int64_t i = 0; i < n; i++) {
+            const uint16_t code = l2_tally_at(&c->nan_ahead, last - i);
+            least = code == L2_TALLY_NONE ? 0 : code < least ? code : least;
+        }
+        worst = least > worst ? least : worst;
+    }
+    return worst;
+}
+
 static void tell_nan_ahead(struct qm_core *core, struct crypto *c, int64_t bar,
                            const struct l2_row *row)
 {
@@ -114,10 +132,7 @@ static void tell_nan_ahead(struct qm_core *core, struct crypto *c, int64_t bar,
     (void)l2_tally_put(&c->nan_ahead, bar, (uint16_t)nulls);
     m.n = c->nan_ahead.n;
     m.has_value = true;
-    for (unsigned code = 0; code <= core->columns_n; code++) {
-        if (c->nan_ahead.count[code] > 0)
-            m.value = code / (double)core->columns_n;
-    }
+    m.value = worst_ahead(core, c, bar) / (double)core->columns_n;
     qm_tell(core, c, &m);
 }
 

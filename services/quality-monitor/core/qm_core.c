@@ -167,6 +167,13 @@ void qm_core_free(struct qm_core *core)
 
 /* ---- judging ---- */
 
+static const struct alert_rule *rule_of(const struct qm_core *core, enum qm_signal signal)
+{
+    return signal == QM_FRESHNESS && core->options.freshness_rule.enter_n > 0
+               ? &core->options.freshness_rule
+               : &qm_rows[signal].rule;
+}
+
 static bool is_past(double value, double below, double above)
 {
     return (!isnan(below) && value < below) || (!isnan(above) && value > above);
@@ -249,7 +256,7 @@ void qm_tell(struct qm_core *core, struct crypto *c, const struct measured *m)
     const enum alert_state previous = t->alert.state;
 
     out.observed = judge(m, &out);
-    if (alert_step(&t->alert, &row->rule, out.observed, bar_time_us + core->bar_us) &&
+    if (alert_step(&t->alert, rule_of(core, m->signal), out.observed, bar_time_us + core->bar_us) &&
         !(previous == ALERT_NO_DATA && t->alert.state == ALERT_OK && !t->is_started))
         tell_transition(core, c, t, &out, previous);
     out.state = t->alert.state;
@@ -338,7 +345,7 @@ bool qm_core_freshness(struct qm_core *core, const char *symbol, double freshnes
                                       .p2_below = NAN};
     const enum alert_state previous = t->alert.state;
 
-    if (alert_step(&t->alert, &row->rule, judge(&m, &out), now_us) &&
+    if (alert_step(&t->alert, rule_of(core, QM_FRESHNESS), judge(&m, &out), now_us) &&
         !(previous == ALERT_NO_DATA && t->alert.state == ALERT_OK && !t->is_started))
         tell_transition(core, c, t, &out, previous);
     return true;

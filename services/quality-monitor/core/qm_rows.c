@@ -48,8 +48,8 @@ const struct qm_row qm_rows[QM_SIGNALS] = {
                       .rule = ONCE,
                       .action = QM_NOTHING,
                       .runbook = "null-features",
-                      .meaning = "largest share of null columns among the records that the purge "
-                                 "still holds back"},
+                      .meaning = "share of null columns that three records in a row will all have, "
+                                 "of those that the purge still holds back"},
     [QM_PSI_24H] = {.name = "l2_kyle_lambda_drift_psi",
                     .window_s = DAY_S,
                     .warn_above = L2_PSI_WARN,

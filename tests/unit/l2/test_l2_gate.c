@@ -31,17 +31,17 @@ static void shadow_waits_passes_extends_and_ends(void **state)
     struct l2_shadow s = good_shadow(6);
 
     (void)state;
-    assert_int_equal(l2_gate_shadow(&s).verdict, L2_VERDICT_WAIT);
+    assert_int_equal(l2_gate_shadow(&s).verdict, L2_GATE_WAIT);
     s.days = 7;
-    assert_int_equal(l2_gate_shadow(&s).verdict, L2_VERDICT_PASS);
+    assert_int_equal(l2_gate_shadow(&s).verdict, L2_GATE_PASS);
     s.has_warning = true;
-    assert_int_equal(l2_gate_shadow(&s).verdict, L2_VERDICT_EXTEND);
+    assert_int_equal(l2_gate_shadow(&s).verdict, L2_GATE_EXTEND);
     s.days = 27;
-    assert_int_equal(l2_gate_shadow(&s).verdict, L2_VERDICT_EXTEND);
+    assert_int_equal(l2_gate_shadow(&s).verdict, L2_GATE_EXTEND);
     s.days = 28;
-    assert_int_equal(l2_gate_shadow(&s).verdict, L2_VERDICT_ROLL_BACK);
+    assert_int_equal(l2_gate_shadow(&s).verdict, L2_GATE_ROLL_BACK);
     s.has_warning = false;
-    assert_int_equal(l2_gate_shadow(&s).verdict, L2_VERDICT_PASS);
+    assert_int_equal(l2_gate_shadow(&s).verdict, L2_GATE_PASS);
 }
 
 static void shadow_bounds(void **state)
@@ -68,7 +68,7 @@ static void shadow_bounds(void **state)
         assert_int_equal(r.freshness, rows[i].want[0]);
         assert_int_equal(r.nan_rate, rows[i].want[1]);
         assert_int_equal(r.agreement, rows[i].want[2]);
-        assert_int_equal(r.verdict, i == 0 ? L2_VERDICT_PASS : L2_VERDICT_EXTEND);
+        assert_int_equal(r.verdict, i == 0 ? L2_GATE_PASS : L2_GATE_EXTEND);
     }
 }
 
@@ -79,7 +79,7 @@ static void each_shadow_figure_has_to_be_known(void **state)
         struct l2_shadow s = good_shadow(9);
         struct l2_figure *const figures[] = {&s.freshness_p99_s, &s.nan_rate_p99, &s.agreement};
         figures[i]->known = false;
-        assert_int_equal(l2_gate_shadow(&s).verdict, L2_VERDICT_EXTEND);
+        assert_int_equal(l2_gate_shadow(&s).verdict, L2_GATE_EXTEND);
     }
 }
 
@@ -90,7 +90,7 @@ static void an_approver_s_bound_on_agreement_holds(void **state)
     (void)state;
     s.agreement = figure(0.85);
     s.agreement_min = 0.8;
-    assert_int_equal(l2_gate_shadow(&s).verdict, L2_VERDICT_PASS);
+    assert_int_equal(l2_gate_shadow(&s).verdict, L2_GATE_PASS);
 }
 
 static struct l2_canary canary(uint32_t days, double f1, double estimate)
@@ -106,10 +106,9 @@ static void canary_band(void **state)
 {
     static const struct {
         double f1;
-        enum l2_verdict want;
-    } rows[] = {{0.4 - EPS, L2_VERDICT_EXTEND}, {0.4, L2_VERDICT_PASS},
-                {0.5, L2_VERDICT_PASS},         {0.6, L2_VERDICT_PASS},
-                {0.6 + EPS, L2_VERDICT_REVIEW}, {0, L2_VERDICT_EXTEND}};
+        enum l2_gate_verdict want;
+    } rows[] = {{0.4 - EPS, L2_GATE_EXTEND}, {0.4, L2_GATE_PASS},         {0.5, L2_GATE_PASS},
+                {0.6, L2_GATE_PASS},         {0.6 + EPS, L2_GATE_REVIEW}, {0, L2_GATE_EXTEND}};
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -122,11 +121,10 @@ static void canary_s_looks(void **state)
 {
     static const struct {
         uint32_t days, looks;
-        enum l2_verdict want;
-    } rows[] = {{6, 0, L2_VERDICT_WAIT},       {7, 1, L2_VERDICT_EXTEND},
-                {13, 1, L2_VERDICT_EXTEND},    {14, 2, L2_VERDICT_EXTEND},
-                {21, 3, L2_VERDICT_EXTEND},    {27, 3, L2_VERDICT_EXTEND},
-                {28, 4, L2_VERDICT_ROLL_BACK}, {40, 4, L2_VERDICT_ROLL_BACK}};
+        enum l2_gate_verdict want;
+    } rows[] = {{6, 0, L2_GATE_WAIT},       {7, 1, L2_GATE_EXTEND},    {13, 1, L2_GATE_EXTEND},
+                {14, 2, L2_GATE_EXTEND},    {21, 3, L2_GATE_EXTEND},   {27, 3, L2_GATE_EXTEND},
+                {28, 4, L2_GATE_ROLL_BACK}, {40, 4, L2_GATE_ROLL_BACK}};
 
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -146,12 +144,12 @@ static void too_little_is_no_pass(void **state)
     none.predicted_buys = 29;
     unknown.f1_buy.known = false;
     blind.estimate.known = false;
-    assert_int_equal(l2_gate_canary(&few).verdict, L2_VERDICT_EXTEND);
-    assert_int_equal(l2_gate_canary(&none).verdict, L2_VERDICT_EXTEND);
-    assert_int_equal(l2_gate_canary(&unknown).verdict, L2_VERDICT_EXTEND);
-    assert_int_equal(l2_gate_canary(&blind).verdict, L2_VERDICT_EXTEND);
+    assert_int_equal(l2_gate_canary(&few).verdict, L2_GATE_EXTEND);
+    assert_int_equal(l2_gate_canary(&none).verdict, L2_GATE_EXTEND);
+    assert_int_equal(l2_gate_canary(&unknown).verdict, L2_GATE_EXTEND);
+    assert_int_equal(l2_gate_canary(&blind).verdict, L2_GATE_EXTEND);
     few.days = 28;
-    assert_int_equal(l2_gate_canary(&few).verdict, L2_VERDICT_ROLL_BACK);
+    assert_int_equal(l2_gate_canary(&few).verdict, L2_GATE_ROLL_BACK);
     few.f1_buy = figure(0.9); /* above the band, but of too few to say so */
     assert_int_equal(l2_gate_canary(&few).f1_buy, L2_CRITERION_UNKNOWN);
 }
