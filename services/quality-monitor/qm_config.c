@@ -1,5 +1,6 @@
 #include "qm_service.h"
 
+#include "alerts/sinks.h"
 #include "connect/connect.h"
 #include "l2/params.h"
 #include "topics/topics.h"
@@ -25,6 +26,9 @@ const struct config_row qm_config_rows[] = {
     {"max_cryptos", CONFIG_UINT, "1024", "1", "8192", "further ones are counted, not watched"},
     {"hold_ms", CONFIG_UINT, "1000", "0", "60000",
      "a change of state waits so long for others to be told with it"},
+    {"sink_group", CONFIG_STRING, "quality-monitor", "1", "180",
+     "consumer groups of the sinks: <topic_prefix><sink_group>.<sink>"},
+    SINKS_CONFIG_ROWS,
     CONNECT_KAFKA_ROWS,
     CONNECT_REGISTRY_ROWS,
     {"listen", CONFIG_STRING, "127.0.0.1:9104", "3", "64",
@@ -47,6 +51,8 @@ enum err_class qm_config_check(const struct config *config, struct err *err)
     if (connect_kafka_load(config, NULL, NULL, &kafka, err) != ERR_OK)
         return err->class;
     if (connect_registry_wanted(config) && connect_registry_load(config, &http, err) != ERR_OK)
+        return err->class;
+    if (sinks_config_check(config, err) != ERR_OK)
         return err->class;
     return topics_wanted(&topics, &wanted, err);
 }

@@ -65,6 +65,7 @@ const struct metric_row qm_metric_rows[] = {
     [M_HEARTBEAT] = {.name = "l2flow_qm_heartbeat_timestamp_seconds",
                      .kind = METRIC_GAUGE,
                      .help = "when the monitor's own heartbeat was sent last, Unix time"},
+    SINKS_METRIC_ROWS,
     CONNECT_REGISTRY_METRIC_ROWS,
     {.name = NULL},
 };

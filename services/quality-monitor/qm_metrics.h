@@ -2,6 +2,7 @@
 #ifndef QM_METRICS_H
 #define QM_METRICS_H
 
+#include "alerts/sinks.h"
 #include "metrics/metrics.h"
 
 enum metric {
@@ -19,7 +20,8 @@ enum metric {
     M_COMMITS,
     M_COMMIT_SECONDS,
     M_HEARTBEAT,
-    M_REGISTRY, /* and the others of CONNECT_REGISTRY_METRIC_ROWS */
+    M_SINKS, /* and the others of SINKS_METRIC_ROWS */
+    M_REGISTRY = M_SINKS + SINKS_METRICS, /* and those of CONNECT_REGISTRY_METRIC_ROWS */
 };
 
 extern const struct metric_row qm_metric_rows[];

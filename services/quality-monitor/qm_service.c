@@ -4,6 +4,7 @@
 #include "qm_metrics.h"
 #include "qm_wire.h"
 
+#include "alerts/sinks.h"
 #include "connect/connect.h"
 #include "log/log.h"
 #include "quality/quality.h"
@@ -43,8 +44,8 @@ static const enum topics_id outputs[QM_OUTPUTS] = {
     [QM_OUT_ALERTS] = TOPICS_ALERTS,
 };
 static const enum topics_id topics_used[] = {
-    TOPICS_OHLCV,    TOPICS_BARS,   TOPICS_FEATURES,  TOPICS_PREDICTIONS,
-    TOPICS_OUTCOMES, TOPICS_ALERTS, TOPICS_HEARTBEAT, TOPICS_QUALITY,
+    TOPICS_OHLCV,  TOPICS_BARS,      TOPICS_FEATURES, TOPICS_PREDICTIONS, TOPICS_OUTCOMES,
+    TOPICS_ALERTS, TOPICS_HEARTBEAT, TOPICS_QUALITY,  TOPICS_DLQ,
 };
 
 static const struct timespec registry_wait = {.tv_nsec = 100000000};
@@ -71,6 +72,8 @@ struct service {
     struct bus_reader *heartbeats;
     struct bus_producer *beats;
     struct bus_txn *txn;
+    struct sinks *sinks;
+    struct codec_ids ids;
     struct watched *watched; /* by the crypto's number */
     unsigned cryptos_max;
     int32_t partition; /* of the record at hand */
@@ -386,6 +389,7 @@ static void export_metrics(struct service *s)
     metrics_set(s->metrics, M_ALERTS_FIRING, 2, firing[ALERT_P2]);
     metrics_set(s->metrics, M_CRYPTOS, 0, qm_core_cryptos(s->core));
     metrics_set(s->metrics, M_CAUGHT_UP, 0, s->settled);
+    sinks_export(s->sinks, s->metrics, M_SINKS);
     connect_registry_export(s->registry, s->metrics, M_REGISTRY);
 }
 
@@ -438,7 +442,7 @@ static enum err_class loop(struct service *s, struct err *err)
     while (!svc_stopping(s->svc)) {
         svc_alive(s->svc);
         if (read_records(s, err) != ERR_OK || read_heartbeats(s, err) != ERR_OK ||
-            tick(s, err) != ERR_OK)
+            tick(s, err) != ERR_OK || sinks_check(s->sinks, err) != ERR_OK)
             return err->class;
         if (s->caught_up && !s->settled)
             settle(s);
@@ -522,13 +526,13 @@ static enum err_class open_wire(struct service *s, struct err *err)
     if (connect_registry_wanted(s->config) &&
         connect_registry_open(s->config, &s->registry, err) != ERR_OK)
         return err->class;
-    const struct codec_ids ids = connect_registry_ids(s->registry);
+    s->ids = connect_registry_ids(s->registry);
 
     s->wire.exchange = config_string(s->config, "exchange");
     s->wire.schema_version = config_string(s->config, "schema_version");
     s->wire.source = config_string(s->config, "replica");
     s->wire.bar_s = (uint32_t)config_uint(s->config, "bar_seconds");
-    if (qm_wire_open(&s->wire, &ids, err) != ERR_OK)
+    if (qm_wire_open(&s->wire, &s->ids, err) != ERR_OK)
         return err->class;
     for (enum qm_output output = 0; output < QM_OUTPUTS; output++) {
         if (connect_registry_id(s->config, s->registry, s->topics[outputs[output]],
@@ -568,6 +572,33 @@ static enum err_class make_core(struct service *s, struct err *err)
     return ERR_OK;
 }
 
+static void on_sink(void *user, int level, const char *event, const char *sink, const char *text)
+{
+    (void)user;
+    log_event(level <= 3   ? LOG_ERROR
+              : level <= 4 ? LOG_WARN
+                           : LOG_INFO,
+              event, "sink", LOG_STR, sink, "text", LOG_STR, text, NULL);
+}
+
+static enum err_class open_sinks(struct service *s, struct err *err)
+{
+    const struct sinks_options options = {
+        .config = s->config,
+        .clk = s->clk,
+        .kafka = s->kafka.v,
+        .kafka_n = s->kafka.n,
+        .prefix = config_string(s->config, "topic_prefix"),
+        .group = config_string(s->config, "sink_group"),
+        .instance = config_string(s->config, "replica"),
+        .ids = s->registry == NULL ? NULL : &s->ids,
+        .tell = on_sink,
+        .log = on_bus_log,
+    };
+
+    return sinks_new(&options, &s->sinks, err);
+}
+
 static enum err_class run_live(struct service *s, struct err *err)
 {
     s->cryptos_max = (unsigned)config_uint(s->config, "max_cryptos");
@@ -575,7 +606,8 @@ static enum err_class run_live(struct service *s, struct err *err)
         check_topics(s, err) != ERR_OK || open_wire(s, err) != ERR_OK ||
         make_core(s, err) != ERR_OK ||
         open_txn(s, err) != ERR_OK || /* first: it fences a predecessor, whose last is then known */
-        recall_all(s, err) != ERR_OK || open_inputs(s, err) != ERR_OK)
+        recall_all(s, err) != ERR_OK || open_inputs(s, err) != ERR_OK ||
+        open_sinks(s, err) != ERR_OK)
         return err->class;
     log_event(LOG_INFO, "serving", "bars", LOG_STR, s->topics[TOPICS_BARS], "references", LOG_INT,
               (int64_t)s->reference.cryptos_n, "reference_version", LOG_STR, s->reference.version,
@@ -596,6 +628,7 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
     s->metrics = svc_metrics(svc);
     const enum err_class e = run_live(s, err);
 
+    sinks_free(s->sinks);
     bus_merge_free(s->merge);
     bus_reader_free(s->heartbeats);
     bus_producer_free(s->beats);
