@@ -124,6 +124,7 @@ static void open_synthetic(struct replay *r)
         .seed = a->seed,
         .symbols_n = r->symbols_n,
         .rate_hz = a->rate_hz,
+        .silence_s = a->silence_s,
         .drift_thin = a->drift_thin,
         .drift_from_us = a->drift_from_us,
         .drift_until_us = a->drift_until_us,

@@ -45,6 +45,7 @@ enum long_key {
     KEY_STAGGER,
     KEY_SEED,
     KEY_RATE_HZ,
+    KEY_SILENCE,
     KEY_STALL,
     KEY_DRIFT,
     KEY_HOURS,
@@ -113,6 +114,8 @@ static const struct argp_option options[] = {
      "in "
      "a circle; R = 0: a stall",
      4},
+    {"silence", KEY_SILENCE, "S", 0,
+     "about every S seconds a symbol's feed falls silent for 6 to 65 s; 0: never (1800)", 4},
     {"stall", KEY_STALL, "I:FROM:S[,...]", 0,
      "symbol number I (0 the first) sends no snapshot from second FROM on, for S seconds; its "
      "candles go on",
@@ -422,6 +425,9 @@ static error_t parse_faults(int key, const char *arg, const struct argp_state *s
         if (rep_feed_parse_cadence(arg, &a->feed, &err) != ERR_OK)
             refuse(state, "--cadence %s", err.text);
         return 0;
+    case KEY_SILENCE:
+        a->silence_s = (int64_t)whole(state, "--silence", arg, 0, 86400);
+        return 0;
     case KEY_STALL:
         if (rep_feed_parse_stalls(arg, &a->feed, &err) != ERR_OK)
             refuse(state, "--stall %s", err.text);
@@ -557,6 +563,7 @@ void rep_args_parse(int argc, char **argv, struct rep_args *ret_args)
                                   .bar_us = INT64_C(900) * US_PER_S,
                                   .seed = 1,
                                   .rate_hz = 10,
+                                  .silence_s = 1800,
                                   .start_us = START_DEFAULT_S * US_PER_S};
     argp_err_exit_status = REP_USAGE;
     argp_program_version_hook = version;

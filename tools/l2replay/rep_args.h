@@ -56,6 +56,7 @@ struct rep_args {
     uint64_t seed;
     double rate_hz;
     int64_t span_us, start_us;
+    int64_t silence_s;
     unsigned drift_thin; /* 0: none */
     int64_t drift_from_us, drift_until_us;
     struct rep_feed_plan feed;

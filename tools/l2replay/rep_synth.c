@@ -10,7 +10,6 @@
 #define LOTS_PER_UNIT 1000.0 /* quantities are whole lots of 0.001 */
 #define START_TICKS_MIN 100000
 #define REGIME_S 300  /* mean life of a regime */
-#define SILENCE_S 1800 /* mean time between silences */
 #define SILENCE_MIN_MS 6000
 #define SILENCE_SPREAD_MS 60000
 #define SILENCE_MOVE_TICKS 20
@@ -263,7 +262,7 @@ static void turn(struct synth *m, uint32_t index, int64_t event_us)
     quote(s, depth);
     assert(s->bids[depth - 1].ticks > 0);
     snap(m, s, index, event_us);
-    if (below(s, often(rate, SILENCE_S)) == 0)
+    if (m->options.silence_s > 0 && below(s, often(rate, m->options.silence_s)) == 0)
         fall_silent(s, depth, event_us);
 }
 

@@ -4,9 +4,9 @@
  * Each symbol is a book of `depth` levels a side on a grid of 0.1. A regime (calm, volatile,
  * rising, falling), which changes every five minutes or so, sets how often aggressors come and on
  * which side; they eat levels, so that prices move with the flow; quotes then close the spread
- * again. About every half hour a symbol's feed falls silent for 6 to 65 s; half of those end in a
- * new epoch. The same options give the same items on every machine: whole numbers inside, one
- * division on the way out.
+ * again. About every half hour (`silence_s`) a symbol's feed falls silent for 6 to 65 s; half of
+ * those end in a new epoch. The same options give the same items on every machine: whole numbers
+ * inside, one division on the way out.
  */
 #ifndef REP_SYNTH_H
 #define REP_SYNTH_H
@@ -25,6 +25,7 @@ struct rep_synth_options {
     unsigned depth;     /* levels a side */
     int64_t start_us;   /* of the first second */
     int64_t span_us;    /* ends before start_us + span_us; 0: never */
+    int64_t silence_s; /* mean time between a symbol's silences; 0: none */
     /* From `drift_from_us` to before `drift_until_us`, after the start, what is quoted is thinner
      * by this factor, so that the same flow moves prices further; 0: never. */
     unsigned drift_thin;

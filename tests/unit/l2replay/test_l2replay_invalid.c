@@ -32,6 +32,7 @@ static struct rep_source market(uint64_t seed, unsigned depth, int64_t seconds)
     return rep_synth(&(struct rep_synth_options){.seed = seed,
                                                  .symbols_n = 2,
                                                  .rate_hz = 10,
+                                                 .silence_s = 1800,
                                                  .depth = depth,
                                                  .start_us = 1700000000 * S,
                                                  .span_us = seconds * S});

@@ -619,6 +619,7 @@ static void synthetic_obeys_the_rules(void **state)
     struct rep_source source = rep_synth(&(struct rep_synth_options){.seed = 11,
                                                                      .symbols_n = SYMBOLS,
                                                                      .rate_hz = 5,
+                                                                     .silence_s = 1800,
                                                                      .depth = 20,
                                                                      .start_us = 1000 * US,
                                                                      .span_us = 12 * 3600 * US});
@@ -675,6 +676,7 @@ static uint64_t digest(uint64_t seed)
     struct rep_source source = rep_synth(&(struct rep_synth_options){.seed = seed,
                                                                      .symbols_n = 3,
                                                                      .rate_hz = 10,
+                                                                     .silence_s = 1800,
                                                                      .depth = 5,
                                                                      .start_us = 5 * US,
                                                                      .span_us = 600 * US});
