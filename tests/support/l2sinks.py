@@ -12,6 +12,7 @@
 import datetime
 import http.server
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -312,17 +313,21 @@ class Server:
             return answer.read().decode()
 
 
+# tools/dev/prometheus.sh unpacks it
+ALERTMANAGER = shutil.which("prometheus-alertmanager", path=f"{l2live.ROOT / '.deps' / 'prometheus' / 'usr' / 'bin'}:{os.environ['PATH']}")
+
+
 class Alertmanager(Server):
     ready = "/-/ready"
 
     @staticmethod
     def is_there():
-        return shutil.which("prometheus-alertmanager") is not None
+        return ALERTMANAGER is not None
 
     def command(self):
         config = self.folder / "alertmanager.yml"
         config.write_text("route: {receiver: none}\nreceivers: [{name: none}]\n")
-        return ["prometheus-alertmanager", f"--config.file={config}", f"--storage.path={self.folder / 'data'}",
+        return [ALERTMANAGER, f"--config.file={config}", f"--storage.path={self.folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="]
 
     def alerts(self):

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# deps.sh [build] [kafka] [python] [database] [postgres] [test] [tsan]: install what is missing; nothing named: all of it.
+# deps.sh [build] [kafka] [python] [database] [postgres] [sinks] [test] [tsan]: install what is missing; nothing named: all of it.
 #   build    compiler, libraries and librdkafka         kafka   Java and the Kafka server's jars
 #   database PostgreSQL 15                              postgres the same and, where it can be, TimescaleDB
+#   sinks    Alertmanager, Prometheus' tools and, where there is a Go, a store that takes Loki's push API
 #   tsan     librdkafka once more, for ThreadSanitizer
 #   python   .deps/venv with the client libraries       test    clang, kcat, the linters and a schema registry
 # Idempotent: what is there is left alone. As root apt packages are installed; as a plain user the missing ones are named.
@@ -126,10 +127,10 @@ requirements() {
 # what is installed knows the folder it is in: a shared one would be rebuilt under its owner's feet
 [ ! -L "$DEPS" ] || die 64 ".deps is a symbolic link: remove it, this folder needs one of its own"
 mkdir -p "$DEPS"
-[ $# -gt 0 ] || set -- build kafka python postgres test tsan
+[ $# -gt 0 ] || set -- build kafka python postgres sinks test tsan
 for part in "$@"; do
-    [[ " build kafka python database postgres test tsan " == *" $part "* ]] ||
-        die 64 "deps: no such part: $part (build, kafka, python, database, postgres, test, tsan)"
+    [[ " build kafka python database postgres sinks test tsan " == *" $part "* ]] ||
+        die 64 "deps: no such part: $part (build, kafka, python, database, postgres, sinks, test, tsan)"
 done
 exec 9>"$DEPS/lock"
 flock -n 9 || { say "another ./run is installing here: waiting for it"; flock -w 900 9; } || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
@@ -143,6 +144,10 @@ for part in "$@"; do
         database) ;; # its packages are all
         postgres) "$ROOT/tools/dev/timescale.sh" ;;
         python) requirements requirements.txt ;;
+        sinks)
+            "$ROOT/tools/dev/prometheus.sh"
+            "$ROOT/tools/dev/victorialogs.sh"
+            ;;
         test)
             requirements requirements-test.txt
             "$ROOT/tools/dev/registry.sh"
