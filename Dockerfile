@@ -8,7 +8,7 @@ WORKDIR /src
 COPY tools/dev tools/dev
 RUN tools/dev/deps.sh build
 COPY . .
-RUN cmake --preset release && cmake --build --preset release --target feature-producer bar-archiver l2replay l2ctl
+RUN cmake --preset release && cmake --build --preset release --target feature-producer bar-archiver quality-monitor l2replay l2ctl
 
 FROM ${BASE} AS runtime
 # hadolint ignore=DL3008
@@ -34,6 +34,16 @@ HEALTHCHECK --interval=5s --timeout=3s --start-period=60s \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9102 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
 ENTRYPOINT ["/usr/bin/bar-archiver"]
 CMD ["--config", "/etc/l2flow/bar-archiver.conf"]
+
+FROM runtime AS quality-monitor
+COPY --from=builder /src/build/release/bin/quality-monitor /usr/bin/quality-monitor
+ENV L2_LISTEN=0.0.0.0:9104
+EXPOSE 9104
+# Ready once the past is folded, which takes minutes where there are months of it
+HEALTHCHECK --interval=5s --timeout=3s --start-period=600s \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9104 && printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
+ENTRYPOINT ["/usr/bin/quality-monitor"]
+CMD ["--config", "/etc/l2flow/quality-monitor.conf"]
 
 FROM runtime AS feature-producer
 COPY --from=builder /src/build/release/bin/feature-producer /usr/bin/feature-producer

@@ -22,7 +22,7 @@ struct row {
 
 struct service {
     const char *name;
-    struct row rows[8]; /* ends with resource 0 */
+    struct row rows[14]; /* ends with resource 0 */
 };
 
 #define TOPIC(id, ...)                                                                             \
@@ -54,6 +54,25 @@ static const struct service services[ACLS_SERVICES_N] = {
                            {TOPIC(BARS, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
                             TOPIC(OHLCV, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
                             GROUP("bar-archiver", false)}},
+    [ACLS_QUALITY_MONITOR] =
+        {"quality-monitor",
+         {TOPIC(OHLCV, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+          TOPIC(BARS, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+          TOPIC(FEATURES, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+          TOPIC(PREDICTIONS, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+          TOPIC(ROLLOUT, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+          TOPIC(HEARTBEAT, BUS_ACL_READ, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS),
+          /* its own, read at a start: what was told */
+          TOPIC(QUALITY, BUS_ACL_READ, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS),
+          TOPIC(OUTCOMES, BUS_ACL_READ, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS),
+          TOPIC(ALERTS, BUS_ACL_READ, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS),
+          /* alerts that a sink refuses for good */
+          TOPIC(DLQ, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS),
+          GROUP("quality-monitor.", true), /* a sink's: quality-monitor.loki, ... */
+          {.resource = BUS_ACL_TRANSACTIONAL_ID,
+           .name = "quality-monitor-",
+           .is_prefixed = true,
+           .operations = {BUS_ACL_WRITE}}}},
     [ACLS_FEED] = {"l2replay",
                    {TOPIC(SNAPSHOTS, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS),
                     TOPIC(OHLCV, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS)}},

@@ -13,13 +13,14 @@
 enum acls_service {
     ACLS_FEATURE_PRODUCER,
     ACLS_BAR_ARCHIVER,
+    ACLS_QUALITY_MONITOR,
     ACLS_FEED,           /* l2replay, or whatever writes l2.snapshots and l2.ohlcv */
     ACLS_TRADING_ENGINE, /* a reader of features */
     ACLS_TOPICS_ADMIN,   /* l2ctl topics; `l2ctl acls` itself needs a superuser */
     ACLS_SERVICES_N,
 };
 
-#define ACLS_ROWS_MAX 24 /* of one service */
+#define ACLS_ROWS_MAX 32 /* of one service */
 static_assert(ACLS_ROWS_MAX <= BUS_ACLS_MAX, "one call creates a service's rows");
 
 const char *acls_service_name(enum acls_service service); /* "feature-producer" */

@@ -138,7 +138,7 @@ class Manifests(unittest.TestCase):
 
     def test_names_agree(self):
         self.assertEqual(named("NetworkPolicy", "default-deny")["spec"], {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})
-        self.assertEqual(sorted(services()), ["bar-archiver", "feature-producer"])
+        self.assertEqual(sorted(services()), ["bar-archiver", "feature-producer", "quality-monitor"])
         for name, workload in services().items():
             with self.subTest(name):
                 template = workload["spec"]["template"]
@@ -177,6 +177,14 @@ class Manifests(unittest.TestCase):
             self.assertEqual(done.returncode, code, done.stderr)
 
 
+    def test_one_monitor_at_a_time(self):
+        """Two would each tell the same alerts: never a second replica, and pods replaced one after the other."""
+        spec = services()["quality-monitor"]["spec"]
+        self.assertEqual(spec["replicas"], 1)
+        self.assertNotIn("podManagementPolicy", spec)
+        self.assertEqual([d["metadata"]["name"] for d in of_kind("HorizontalPodAutoscaler")], [])
+
+
 class Images(unittest.TestCase):
     def hadolint(self, text):
         return subprocess.run([TOOLS / "hadolint", "-"], input=text, capture_output=True, text=True, check=False)
@@ -186,7 +194,7 @@ class Images(unittest.TestCase):
         done = self.hadolint(text)
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertNotEqual(self.hadolint(text + "RUN cd /tmp && sudo ls\n").returncode, 0)
-        for stage in ("feature-producer", "bar-archiver", "l2replay", "l2ctl"):
+        for stage in ("feature-producer", "bar-archiver", "quality-monitor", "l2replay", "l2ctl"):
             self.assertIn(f"FROM runtime AS {stage}\n", text)
         self.assertRegex(text, r"(?m)^USER 65532:65532$")
 

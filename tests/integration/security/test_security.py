@@ -1,6 +1,7 @@
 """A Kafka with TLS, SCRAM-SHA-512 and access control, and the real programs on it, each with its own user.
 
-The producer's user with all its rows but one never gets a market through; with all of them it does, end to end. No user may do
+The producer's user with all its rows but one never gets a market through; with all of them it does, end to end; the monitor likewise, for
+three of its rows. No user may do
 what is not written in MAY below, which is written here by hand and not taken from l2ctl. Whatever refuses a connection is named,
 with the way out, and no password is seen on the way.
 Seen to fail: with a row too many (Read on l2.features) and one too few (Write) in acls.c, and with
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.request
 
 import confluent_kafka
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
@@ -26,11 +28,13 @@ import l2live
 
 PREFIX = "sec."
 TOPICS = "snapshots ohlcv bars features heartbeat predictions outcomes quality alerts rollout dlq".split()
-USERS = ["feature-producer", "bar-archiver", "l2replay", "trading-engine", "topics-admin"]
+USERS = ["feature-producer", "bar-archiver", "quality-monitor", "l2replay", "trading-engine", "topics-admin"]
 # user: topics that it may read, topics that it may write, group, transactional id
 MAY = {
     "feature-producer": ("snapshots bars", "bars features heartbeat dlq", "feature-producer", "feature-producer-0"),
     "bar-archiver": ("bars ohlcv", "", "bar-archiver", None),
+    "quality-monitor": ("ohlcv bars features predictions rollout heartbeat quality outcomes alerts",
+                        "heartbeat quality outcomes alerts dlq", "quality-monitor.loki", "quality-monitor-0"),
     "l2replay": ("", "snapshots ohlcv", None, None),
     "trading-engine": ("features heartbeat", "", "trading-engine-7", None),
     "topics-admin": ("", "", None, None),
@@ -38,6 +42,7 @@ MAY = {
 REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
            KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 PRODUCER_ROWS = 13
+MONITOR_ROWS = 26
 QUIET = {"log_level": 0, "error_cb": lambda error: None, "socket.timeout.ms": 10000}
 MARKET = ["--source", "synthetic", "--exchange", "binance-usdm", "--symbols", "2", "--rate-hz", "2", "--hours", "0.2", "--seed", "1",
           "--start", "2024-08-08T00:00:00Z"]
@@ -317,6 +322,43 @@ class C_Service(unittest.TestCase):
         self.assertEqual({l2live.decode("l2_feature", value)["symbol"] for value in features}, {"SYN000", "SYN001"})
         self.assertEqual(len(l2live.dump(broker.bootstrap, PREFIX + "l2.dlq")), 1)
 
+    def test_c_so_does_the_monitor(self):
+        """Whatever it lacks, it ends, since a Kafka that refuses it is no Kafka to wait for."""
+        own = settings("quality-monitor", exchange="binance-usdm", bar_seconds=60, listen=f"127.0.0.1:{l2kafka.free_port()}")
+        path = configuration("quality-monitor", own)
+        rows = {(row.restype.name, row.name.removeprefix(PREFIX), row.operation.name): row for row in rows_of("quality-monitor")}
+        self.assertEqual(len(rows), MONITOR_ROWS)
+        needed = [rows["TOPIC", "l2.bars", "READ"], rows["TOPIC", "l2.quality", "READ"], rows["TRANSACTIONAL_ID", "quality-monitor-", "WRITE"]]
+        for row in [*needed, None]:
+            with self.subTest(row=row and f"{row.operation.name} {row.name}"), open(folder / "monitor.log", "wb") as log:
+                if row:
+                    change_row(row, False)
+                monitor = subprocess.Popen([l2live.binary("quality-monitor"), "--config", str(path)], stdin=subprocess.DEVNULL,
+                                           stdout=log, stderr=log)
+                try:
+                    self.assertIs(self.gets_ready(monitor, own["listen"]), row is None, (folder / "monitor.log").read_text()[-3000:])
+                    monitor.terminate()
+                    self.assertEqual(monitor.wait(20) == 0, row is None)
+                finally:
+                    monitor.kill()
+                    monitor.wait()
+                    if row:
+                        change_row(row, True)
+        self.assertNotIn(broker.password("quality-monitor"), (folder / "monitor.log").read_text())
+
+    def gets_ready(self, process, listen, seconds=60):
+        """True: /readyz says so. False: it ended. None: neither in time."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                return False
+            try:
+                urllib.request.urlopen(f"http://{listen}/readyz", timeout=2).close()
+                return True
+            except OSError:
+                time.sleep(0.1)
+        return None
+
     def read_as(self, user, topic, group):
         """By subscription, as a reader of ours would."""
         consumer = confluent_kafka.Consumer({**broker.login(user), **QUIET, "group.id": PREFIX + group, "auto.offset.reset": "earliest",
@@ -452,7 +494,8 @@ class D_Matrix(unittest.TestCase):
         for user in USERS + ["stranger"]:
             own = MAY[user][2] if user in MAY else None
             client = AdminClient({**broker.login(user), **QUIET})
-            for group in {PREFIX + "feature-producer", PREFIX + "bar-archiver", PREFIX + "trading-engine-7", "trading-engine", "other"}:
+            for group in {PREFIX + "feature-producer", PREFIX + "bar-archiver", PREFIX + "quality-monitor.loki", PREFIX + "trading-engine-7",
+                          "trading-engine", "other"}:
                 # Describe is the least: who lacks it cannot join or commit either
                 asked = client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
                 code = code_of(lambda asked=asked: asked.result(20))
@@ -464,10 +507,11 @@ class D_Matrix(unittest.TestCase):
     def test_transactional_ids(self):
         for user in USERS + ["stranger"]:
             own = MAY[user][3] if user in MAY else None
-            for name in (PREFIX + "feature-producer-0", PREFIX + "feature-producer-11", "feature-producer-0", PREFIX + "other"):
+            for name in (PREFIX + "feature-producer-0", PREFIX + "feature-producer-11", "feature-producer-0", PREFIX + "quality-monitor-0",
+                         PREFIX + "other"):
                 producer = confluent_kafka.Producer({**broker.login(user), **QUIET, "transactional.id": name})
                 code = code_of(lambda p=producer: p.init_transactions(15))
-                if own and name.startswith(PREFIX + "feature-producer-"):
+                if own and name.startswith(PREFIX + own.rstrip("0123456789")):
                     self.assertIsNone(code, f"{user} as {name}")
                 else:
                     self.assertEqual(code, KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, f"{user} as {name}")
