@@ -14,6 +14,9 @@ enum metric {
     M_OUTCOMES,
     M_ALERTS,
     M_ALERTS_FIRING,
+    M_P2, /* by enum qm_signal, as the next two */
+    M_WARN,
+    M_NO_DATA,
     M_WORST_FRESHNESS,
     M_CRYPTOS,
     M_CAUGHT_UP,

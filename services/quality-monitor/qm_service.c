@@ -372,17 +372,30 @@ static enum err_class tick(struct service *s, struct err *err)
     return beat(s, now_us, err);
 }
 
+/* Of all cryptos and arms, in what state the signal is. */
+static void count_states(const struct service *s, enum qm_signal signal,
+                         unsigned n[static ALERT_P2 + 1])
+{
+    for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
+        for (enum qm_arm arm = 0; arm < QM_ARMS; arm++) {
+            if (qm_core_had_data(s->core, i, signal, arm))
+                n[qm_core_state(s->core, i, signal, arm)]++;
+        }
+    }
+}
+
 static void export_metrics(struct service *s)
 {
     unsigned firing[ALERT_P2 + 1] = {0};
 
-    for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
-        for (enum qm_signal signal = 0; signal < QM_SIGNALS; signal++) {
-            for (enum qm_arm arm = 0; arm < QM_ARMS; arm++) {
-                if (qm_core_had_data(s->core, i, signal, arm))
-                    firing[qm_core_state(s->core, i, signal, arm)]++;
-            }
-        }
+    for (enum qm_signal signal = 0; signal < QM_SIGNALS; signal++) {
+        unsigned n[ALERT_P2 + 1] = {0};
+        count_states(s, signal, n);
+        metrics_set(s->metrics, M_NO_DATA, signal, n[ALERT_NO_DATA]);
+        metrics_set(s->metrics, M_WARN, signal, n[ALERT_WARN]);
+        metrics_set(s->metrics, M_P2, signal, n[ALERT_P2]);
+        for (unsigned state = 0; state <= ALERT_P2; state++)
+            firing[state] += n[state];
     }
     metrics_set(s->metrics, M_ALERTS_FIRING, 0, firing[ALERT_NO_DATA]);
     metrics_set(s->metrics, M_ALERTS_FIRING, 1, firing[ALERT_WARN]);
