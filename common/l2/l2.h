@@ -13,6 +13,7 @@
 #include "l2/psi.h"
 #include "l2/purge.h"
 #include "l2/reference.h"
+#include "l2/route.h"
 #include "l2/score.h"
 #include "l2/sets.h"
 #include "l2/sketch.h"

@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-static const char *const input_values[] = {"l2.ohlcv", "l2.bars", "l2.features", "l2.predictions",
-                                           NULL};
+static const char *const input_values[] = {"l2.ohlcv",       "l2.bars",    "l2.features",
+                                           "l2.predictions", "l2.rollout", NULL};
 static const char *const delivery_values[] = {"send", "grouped", "inhibited", NULL};
 static const char *const state_values[] = {"no_data", "warn", "p2", NULL};
 /* qm_rows' names, in its order; test_docs compares them */

@@ -23,7 +23,8 @@
 #define TURN_RECORDS_MAX 4096
 #define COMMIT_SLICE_MS 500
 #define COMMIT_EVERY_US CLK_US_PER_S
-#define TICK_EVERY_US CLK_US_PER_S
+#define TICK_EVERY_US (CLK_US_PER_S / 4)
+#define BEAT_EVERY_US CLK_US_PER_S
 #define EXPORT_EVERY_US CLK_US_PER_S
 #define PROGRESS_EVERY_US (10 * CLK_US_PER_S)
 #define RESTORE_WAIT_MS 500
@@ -33,10 +34,9 @@
 #define MS_A_DAY (INT64_C(24) * 3600 * 1000)
 
 static const enum topics_id inputs[QM_INPUTS] = {
-    [QM_IN_CANDLES] = TOPICS_OHLCV,
-    [QM_IN_BARS] = TOPICS_BARS,
-    [QM_IN_FEATURES] = TOPICS_FEATURES,
-    [QM_IN_PREDICTIONS] = TOPICS_PREDICTIONS,
+    [QM_IN_CANDLES] = TOPICS_OHLCV,     [QM_IN_BARS] = TOPICS_BARS,
+    [QM_IN_FEATURES] = TOPICS_FEATURES, [QM_IN_PREDICTIONS] = TOPICS_PREDICTIONS,
+    [QM_IN_ROLLOUT] = TOPICS_ROLLOUT,
 };
 static const enum topics_id outputs[QM_OUTPUTS] = {
     [QM_OUT_QUALITY] = TOPICS_QUALITY,
@@ -45,7 +45,7 @@ static const enum topics_id outputs[QM_OUTPUTS] = {
 };
 static const enum topics_id topics_used[] = {
     TOPICS_OHLCV,  TOPICS_BARS,      TOPICS_FEATURES, TOPICS_PREDICTIONS, TOPICS_OUTCOMES,
-    TOPICS_ALERTS, TOPICS_HEARTBEAT, TOPICS_QUALITY,  TOPICS_DLQ,
+    TOPICS_ALERTS, TOPICS_HEARTBEAT, TOPICS_QUALITY,  TOPICS_DLQ,         TOPICS_ROLLOUT,
 };
 
 static const struct timespec registry_wait = {.tv_nsec = 100000000};
@@ -78,7 +78,9 @@ struct service {
     unsigned cryptos_max;
     int32_t partition; /* of the record at hand */
     bool caught_up, settled;
-    int64_t committed_mono_us, ticked_mono_us, exported_mono_us, told_mono_us;
+    struct alert silent; /* of all heartbeats */
+    int64_t silent_since_us, newest_beat_us;
+    int64_t committed_mono_us, ticked_mono_us, beaten_mono_us, exported_mono_us, told_mono_us;
     uint64_t folded;
     char topics[TOPICS_N][NAME_BYTES_MAX];
     uint8_t out[QM_OUT_BYTES_MAX];
@@ -303,6 +305,8 @@ static enum err_class read_heartbeats(struct service *s, struct err *err)
             s->watched[crypto].newest_us = newest_us;
         if (beat_us > s->watched[crypto].beat_us)
             s->watched[crypto].beat_us = beat_us;
+        if (beat_us > s->newest_beat_us)
+            s->newest_beat_us = beat_us;
     }
     return ERR_OK;
 }
@@ -336,6 +340,44 @@ static double step_freshness(struct service *s, int64_t now_us)
     return worst;
 }
 
+/* No heartbeat of any crypto: one alert for all, which speaks for their freshness too. What the
+ * kill-switch makes irrelevant is stored only. */
+static void step_silence(struct service *s, int64_t now_us)
+{
+    const struct qm_row *row = &qm_rows[QM_PRODUCER_SILENT];
+    const double threshold_s = (double)clk_grace_us(s->clk, (int64_t)(row->p2_above * 1e6)) / 1e6;
+    const double age_s = (double)(now_us - s->newest_beat_us) / 1e6;
+    const enum alert_state previous = s->silent.state;
+    uint32_t inhibited = 0;
+
+    if (s->newest_beat_us == 0)
+        return; /* there was none since the start: nothing is known yet */
+    if (alert_step(&s->silent, &row->rule, age_s > threshold_s ? ALERT_P2 : ALERT_OK, now_us) &&
+        previous != ALERT_NO_DATA) {
+        if (s->silent.state == ALERT_P2)
+            s->silent_since_us = s->silent.since_us;
+        const struct qm_transition t = {.signal = QM_PRODUCER_SILENT,
+                                        .previous = previous,
+                                        .state = s->silent.state,
+                                        .since_us = s->silent.since_us,
+                                        .started_us = s->silent_since_us,
+                                        .has_value = true,
+                                        .value = age_s,
+                                        .threshold = threshold_s,
+                                        .n = 1};
+        (void)qm_alerts_put(s->alerts, QM_ALL_CRYPTO, &t, clk_mono_us());
+    }
+    if (previous == ALERT_NO_DATA) /* a predecessor may have told of a silence */
+        (void)qm_alerts_settle(s->alerts, QM_ALL_CRYPTO, QM_PRODUCER_SILENT, QM_ARM_NONE,
+                               s->silent.state, now_us, clk_mono_us());
+    if (s->silent.state == ALERT_P2)
+        inhibited |= UINT32_C(1) << QM_FRESHNESS;
+    if (s->wire.kill_switch)
+        inhibited |=
+            UINT32_C(1) << QM_F1_DRIFT | UINT32_C(1) << QM_DELTA_F1 | UINT32_C(1) << QM_LATCH;
+    qm_alerts_inhibit(s->alerts, inhibited);
+}
+
 static enum err_class beat(struct service *s, int64_t now_us, struct err *err)
 {
     char key[NAME_BYTES_MAX];
@@ -367,8 +409,13 @@ static enum err_class tick(struct service *s, struct err *err)
     if (mono_us - s->ticked_mono_us < TICK_EVERY_US)
         return ERR_OK;
     s->ticked_mono_us = mono_us;
-    if (s->settled)
+    if (s->settled) {
         metrics_set(s->metrics, M_WORST_FRESHNESS, 0, step_freshness(s, now_us));
+        step_silence(s, now_us);
+    }
+    if (mono_us - s->beaten_mono_us < BEAT_EVERY_US)
+        return ERR_OK;
+    s->beaten_mono_us = mono_us;
     return beat(s, now_us, err);
 }
 
@@ -526,7 +573,8 @@ static enum err_class open_inputs(struct service *s, struct err *err)
 
     for (enum qm_input input = 0; input < QM_INPUTS; input++)
         topics[input] =
-            (struct bus_merge_topic){.name = s->topics[inputs[input]], .from_ms = from_ms};
+            (struct bus_merge_topic){.name = s->topics[inputs[input]],
+                                     .from_ms = input == QM_IN_ROLLOUT ? BUS_FROM_START : from_ms};
     if (bus_reader_new(s->kafka.v, s->kafka.n, s->topics[TOPICS_HEARTBEAT], -1, BUS_FROM_END, false,
                        &s->heartbeats, err) != ERR_OK ||
         bus_producer_new(s->kafka.v, s->kafka.n, on_bus_log, NULL, &s->beats, err) != ERR_OK)

@@ -14,6 +14,9 @@ static_assert((int)QM_ARM_NONE == CODEC_ARM_NONE && (int)QM_ARM_NO_L2 == CODEC_A
                   (int)QM_ARM_CHAMPION == CODEC_ARM_CHAMPION_L2 &&
                   (int)QM_ARM_CANDIDATE == CODEC_ARM_CANDIDATE_L2,
               "arms are numbered alike");
+static_assert((int)L2_ROUTE_NO_MODEL == CODEC_ROUTE_REASON_NO_MODEL &&
+                  (int)L2_ROUTE_CONTRACT == CODEC_ROUTE_REASON_CONTRACT,
+              "reasons are numbered alike");
 static_assert((int)L2_SELL == CODEC_DECISION_SELL && (int)L2_HOLD == CODEC_DECISION_HOLD &&
                   (int)L2_BUY == CODEC_DECISION_BUY,
               "classes are numbered alike");
@@ -25,10 +28,9 @@ static_assert((int)QM_INHIBITED == CODEC_DELIVERY_INHIBITED, "deliveries are num
 static_assert((int)L2_BARRIER_VERTICAL == CODEC_BARRIER_VERTICAL, "barriers are numbered alike");
 
 static const struct codec_record *const input_records[QM_INPUTS] = {
-    [QM_IN_CANDLES] = &codec_candle_record,
-    [QM_IN_BARS] = &codec_l2_bar_record,
-    [QM_IN_FEATURES] = &codec_l2_feature_record,
-    [QM_IN_PREDICTIONS] = &codec_prediction_record,
+    [QM_IN_CANDLES] = &codec_candle_record,        [QM_IN_BARS] = &codec_l2_bar_record,
+    [QM_IN_FEATURES] = &codec_l2_feature_record,   [QM_IN_PREDICTIONS] = &codec_prediction_record,
+    [QM_IN_ROLLOUT] = &codec_rollout_state_record,
 };
 const struct codec_record *const qm_output_records[QM_OUTPUTS] = {
     [QM_OUT_QUALITY] = &codec_quality_signal_record,
@@ -87,8 +89,8 @@ int64_t qm_wire_order(void *user, unsigned topic, const struct bus_reader_record
     struct codec_str name;
     int64_t bar_time_us;
 
-    /* all four records begin alike, in every version of their schemas */
-    (void)topic;
+    /* they begin alike, in every version of their schemas; a RolloutState's version stands before
+     * its time */
     if (r->value == NULL || codec_head_get(r->value, r->value_n, &head) != CODEC_OK)
         return INT64_MIN;
     struct codec_in in = {.p = head.body, .end = head.body + head.body_n};
@@ -97,6 +99,8 @@ int64_t qm_wire_order(void *user, unsigned topic, const struct bus_reader_record
         codec_in_string(&in, L2_SYMBOL_BYTES_MAX, &name) != CODEC_OK ||
         codec_in_long(&in, &bar_time_us) != CODEC_OK)
         return INT64_MIN;
+    if (topic == QM_IN_ROLLOUT)
+        return codec_in_long(&in, &bar_time_us) == CODEC_OK ? bar_time_us : INT64_MIN;
     return bar_time_us + (int64_t)w->bar_s * L2_US_PER_S;
 }
 
@@ -170,6 +174,7 @@ static enum qm_folded fold_prediction(struct qm_wire *w, struct qm_core *core, c
         .freshness_s = d->freshness_seconds,
         .has_nan_rate = d->has_nan_rate && d->nan_rate >= 0 && d->nan_rate <= 1,
         .nan_rate = d->nan_rate,
+        .reason = (enum l2_route_reason)d->route_reason,
         .has_label = d->has_horizon_bars && d->has_barrier_width && d->has_volatility_span_bars &&
                      d->horizon_bars > 0 && d->volatility_span_bars > 0,
     };
@@ -197,14 +202,31 @@ static enum qm_folded fold_candle(struct qm_wire *w, struct qm_core *core, char 
     return folded(qm_core_candle(core, symbol, &candle));
 }
 
+static enum qm_folded fold_rollout(struct qm_wire *w, struct qm_core *core, char *symbol)
+{
+    const struct codec_rollout_state *d = &w->at.rollout;
+    const struct qm_rollout rollout = {.time_us = d->time_us,
+                                       .cleared_through_us = d->has_latch_cleared_through
+                                                                 ? d->latch_cleared_through_us
+                                                                 : INT64_MIN};
+
+    if (!is_text(d->exchange, w->exchange))
+        return QM_FOREIGN;
+    if (d->time_us >= w->rollout_us) {
+        w->rollout_us = d->time_us;
+        w->kill_switch = d->kill_switch;
+    }
+    copy(d->symbol, symbol, L2_SYMBOL_BYTES_MAX + 1);
+    return folded(qm_core_rollout(core, symbol, &rollout));
+}
+
 enum qm_folded qm_wire_fold(struct qm_wire *w, struct qm_core *core, enum qm_input input,
                             const struct bus_reader_record *r, char *ret_symbol)
 {
     static enum qm_folded (*const folds[QM_INPUTS])(struct qm_wire *, struct qm_core *, char *) = {
-        [QM_IN_CANDLES] = fold_candle,
-        [QM_IN_BARS] = fold_bar,
-        [QM_IN_FEATURES] = fold_feature,
-        [QM_IN_PREDICTIONS] = fold_prediction,
+        [QM_IN_CANDLES] = fold_candle,   [QM_IN_BARS] = fold_bar,
+        [QM_IN_FEATURES] = fold_feature, [QM_IN_PREDICTIONS] = fold_prediction,
+        [QM_IN_ROLLOUT] = fold_rollout,
     };
 
     if (r->value == NULL || r->value_n > TOPICS_PAYLOAD_BYTES_MAX)
@@ -387,7 +409,7 @@ static void describe(struct qm_wire *w, const struct qm_alert_out *out, const ch
         (void)snprintf(value, sizeof value, "%.6g", t->value);
     if (!isnan(t->threshold))
         (void)snprintf(threshold, sizeof threshold, ", threshold %.6g", t->threshold);
-    if (out->crypto == QM_ALL_CRYPTO)
+    if (out->group_size > 0)
         (void)snprintf(cryptos, sizeof cryptos, " of %u cryptos", out->group_size);
     (void)snprintf(w->text, sizeof w->text, "%s%s %s: %s since %s: %s (%s%s, n %" PRId64 ")",
                    out->crypto == QM_ALL_CRYPTO ? w->exchange : symbol, cryptos,

@@ -15,9 +15,17 @@
 #include "codec/prediction.h"
 #include "codec/quality_signal.h"
 #include "codec/reader.h"
+#include "codec/rollout_state.h"
 
 /* The inputs that are merged, in the order in which records of one time are folded. */
-enum qm_input { QM_IN_CANDLES, QM_IN_BARS, QM_IN_FEATURES, QM_IN_PREDICTIONS, QM_INPUTS };
+enum qm_input {
+    QM_IN_CANDLES,
+    QM_IN_BARS,
+    QM_IN_FEATURES,
+    QM_IN_PREDICTIONS,
+    QM_IN_ROLLOUT,
+    QM_INPUTS
+};
 enum qm_output { QM_OUT_QUALITY, QM_OUT_OUTCOMES, QM_OUT_ALERTS, QM_OUTPUTS };
 
 #define QM_RECORD_BYTES_MAX                                                                        \
@@ -33,12 +41,15 @@ struct qm_wire {
     const char *exchange; /* records of another one are skipped; borrowed */
     const char *schema_version; /* bars and features of another one are; borrowed */
     uint32_t bar_s;
+    bool kill_switch; /* as the newest RolloutState has it */
+    int64_t rollout_us;
     const char *source; /* who says so, in alerts; borrowed */
     union {
         struct codec_l2_bar bar;
         struct codec_l2_feature feature;
         struct codec_prediction prediction;
         struct codec_candle candle;
+        struct codec_rollout_state rollout;
         struct codec_heartbeat heartbeat;
         struct codec_quality_signal quality;
         struct codec_outcome outcome;

@@ -248,6 +248,11 @@ bool qm_alerts_next(struct qm_alerts *a, int64_t now_us,
             drop_first(a, e); /* over before it was told */
             continue;
         }
+        if (r.crypto == QM_ALL_CRYPTO) { /* of the exchange itself, nobody's group */
+            drop_first(a, e);
+            give(a, r.crypto, e, QM_SEND, ret_out);
+            return true;
+        }
         const struct census c = count(a, signal, arm, e->now.started_us - QM_GROUP_WITHIN_US);
         const bool opens = c.recent >= QM_GROUP_MIN && 2 * c.recent >= having(user, signal, arm);
 

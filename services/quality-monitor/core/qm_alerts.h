@@ -40,7 +40,8 @@ void qm_alerts_free(struct qm_alerts *alerts);
 void qm_alerts_told(struct qm_alerts *alerts, uint32_t crypto, enum qm_signal signal,
                     enum qm_arm arm, enum alert_state state, enum qm_delivery delivery,
                     int64_t version);
-/* A change of state; real time in µs for the wait. false: no memory, nothing is known of it. */
+/* A change of state, of a crypto or (QM_ALL_CRYPTO) of the exchange itself; real time in µs for the
+ * wait. false: no memory, nothing is known of it. */
 bool qm_alerts_put(struct qm_alerts *alerts, uint32_t crypto, const struct qm_transition *t,
                    int64_t now_us);
 /* A state that was told and has not changed since: told again as `state` if that differs. */

@@ -85,6 +85,7 @@ static void start(const struct qm_core *core, struct crypto *c, const char *symb
     lay_out(core, &a, c);
     for (unsigned i = 0; i < QM_LATE_BARS; i++)
         c->said[i].bar = -1;
+    c->cleared_through_us = INT64_MIN;
     for (unsigned i = 0; i < CLOSES; i++)
         c->close[i] = NAN;
     for (unsigned i = 0; i < DAYS_RING; i++)
@@ -326,28 +327,49 @@ bool qm_core_candle(struct qm_core *core, const char *symbol, const struct qm_ca
     return true;
 }
 
+/* A reading that has no bar, and so no record: it feeds the alert alone. */
+static void step_alert(struct qm_core *core, struct crypto *c, enum qm_signal signal, double value,
+                       int64_t now_us)
+{
+    struct tracked *t = &c->tracked[signal][QM_ARM_NONE];
+    const struct qm_row *row = &qm_rows[signal];
+    const struct measured m = {.has_value = true, .value = value, .judged = NAN};
+    const struct qm_signal_out out = {.signal = signal,
+                                      .has_value = true,
+                                      .value = value,
+                                      .n = 1,
+                                      .warn_above = row->warn_above,
+                                      .p2_above = row->p2_above,
+                                      .warn_below = row->warn_below,
+                                      .p2_below = row->p2_below};
+    const enum alert_state previous = t->alert.state;
+
+    if (alert_step(&t->alert, rule_of(core, signal), judge(&m, &out), now_us) &&
+        !(previous == ALERT_NO_DATA && t->alert.state == ALERT_OK && !t->is_started))
+        tell_transition(core, c, t, &out, previous);
+}
+
 bool qm_core_freshness(struct qm_core *core, const char *symbol, double freshness_s, int64_t now_us)
 {
     struct crypto *c = qm_find(core, symbol);
 
     if (c == NULL)
         return false;
-    struct tracked *t = &c->tracked[QM_FRESHNESS][QM_ARM_NONE];
-    const struct qm_row *row = &qm_rows[QM_FRESHNESS];
-    const struct measured m = {.has_value = true, .value = freshness_s, .judged = NAN};
-    const struct qm_signal_out out = {.signal = QM_FRESHNESS,
-                                      .has_value = true,
-                                      .value = freshness_s,
-                                      .n = 1,
-                                      .warn_above = row->warn_above,
-                                      .p2_above = row->p2_above,
-                                      .warn_below = NAN,
-                                      .p2_below = NAN};
-    const enum alert_state previous = t->alert.state;
+    step_alert(core, c, QM_FRESHNESS, freshness_s, now_us);
+    return true;
+}
 
-    if (alert_step(&t->alert, rule_of(core, QM_FRESHNESS), judge(&m, &out), now_us) &&
-        !(previous == ALERT_NO_DATA && t->alert.state == ALERT_OK && !t->is_started))
-        tell_transition(core, c, t, &out, previous);
+bool qm_core_rollout(struct qm_core *core, const char *symbol, const struct qm_rollout *rollout)
+{
+    struct crypto *c = qm_find(core, symbol);
+
+    if (c == NULL)
+        return false;
+    if (rollout->cleared_through_us > c->cleared_through_us)
+        c->cleared_through_us = rollout->cleared_through_us;
+    if (c->tracked[QM_LATCH][QM_ARM_NONE].alert.had_data)
+        step_alert(core, c, QM_LATCH, l2_latch_holds(&c->latch, c->cleared_through_us),
+                   rollout->time_us);
     return true;
 }
 

@@ -52,6 +52,9 @@ enum qm_signal {
     QM_F1_BUY,
     QM_F1_DRIFT,
     QM_DELTA_F1,
+    /* of routing: a crypto's latch; of the exchange: heartbeats */
+    QM_LATCH,
+    QM_PRODUCER_SILENT,
     QM_SIGNALS,
 };
 
@@ -92,8 +95,15 @@ struct qm_prediction {
     enum l2_class decision;
     bool executed, has_freshness, has_nan_rate, has_label;
     double freshness_s, nan_rate;
+    enum l2_route_reason reason;
     struct l2_label_params label;
     char model_version[QM_TEXT_BYTES_MAX + 1];
+};
+
+/* What the monitor needs of a RolloutState. */
+struct qm_rollout {
+    int64_t time_us;
+    int64_t cleared_through_us; /* latches up to this bar; INT64_MIN: none */
 };
 
 struct qm_candle {
@@ -168,6 +178,8 @@ bool qm_core_bar(struct qm_core *core, const char *symbol, const struct qm_bar *
 bool qm_core_feature(struct qm_core *core, const char *symbol, const struct qm_feature *feature);
 bool qm_core_prediction(struct qm_core *core, const char *symbol, const struct qm_prediction *p);
 bool qm_core_candle(struct qm_core *core, const char *symbol, const struct qm_candle *candle);
+
+bool qm_core_rollout(struct qm_core *core, const char *symbol, const struct qm_rollout *rollout);
 
 /* The live freshness, by the clock: it feeds the alert alone. */
 bool qm_core_freshness(struct qm_core *core, const char *symbol, double freshness_s,

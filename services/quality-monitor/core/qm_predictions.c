@@ -221,6 +221,26 @@ static void tell_new_bar(struct qm_core *core, struct crypto *c, int64_t bar,
     tell_nan_rate(core, c, bar, p);
 }
 
+/* The same fold as the engine's, over the same records. */
+static void fold_latch(struct qm_core *core, struct crypto *c, int64_t bar,
+                       const struct qm_prediction *p)
+{
+    const struct l2_latch_record record = {.bar_time_us = p->bar_time_us,
+                                           .reason = p->reason,
+                                           .quality = {.has_freshness = p->has_freshness,
+                                                       .freshness_s = p->freshness_s,
+                                                       .has_nan_rate = p->has_nan_rate,
+                                                       .nan_rate = p->nan_rate}};
+    struct measured m = {.signal = QM_LATCH, .bar = bar, .judged = NAN, .has_value = true};
+
+    (void)l2_latch_put(&c->latch, &record);
+    if (!p->executed)
+        return;
+    m.value = l2_latch_holds(&c->latch, c->cleared_through_us);
+    m.n = c->latch.row;
+    qm_tell(core, c, &m);
+}
+
 void qm_on_prediction(struct qm_core *core, struct crypto *c, int64_t bar,
                       const struct qm_prediction *p)
 {
@@ -228,6 +248,7 @@ void qm_on_prediction(struct qm_core *core, struct crypto *c, int64_t bar,
 
     if (slot == NULL || slot->arm[p->arm].there)
         return;
+    fold_latch(core, c, bar, p);
     if (p->arm == QM_ARM_CHAMPION || p->arm == QM_ARM_CANDIDATE)
         tell_new_bar(core, c, bar, p);
     struct said *s = &slot->arm[p->arm];

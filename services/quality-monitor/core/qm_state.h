@@ -119,6 +119,8 @@ struct crypto {
     } spread[SPREAD_DAYS];
 
     /* predictions */
+    struct l2_latch latch;
+    int64_t cleared_through_us;
     bool has_prediction;
     int64_t first_prediction, newest_prediction; /* of L2 arms, one a bar */
     struct l2_tally freshness, nan_rate, agreement[QM_ARMS];
