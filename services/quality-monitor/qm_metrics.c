@@ -1,5 +1,7 @@
 #include "qm_metrics.h"
 
+#include "core/qm_core.h"
+
 #include "connect/connect.h"
 
 #include <math.h>
@@ -8,25 +10,28 @@ static const char *const input_values[] = {"l2.ohlcv",       "l2.bars",    "l2.f
                                            "l2.predictions", "l2.rollout", NULL};
 static const char *const delivery_values[] = {"send", "grouped", "inhibited", NULL};
 static const char *const state_values[] = {"no_data", "warn", "p2", NULL};
-/* qm_rows' names, in its order; test_docs compares them */
-static const char *const signal_values[] = {"l2_feature_freshness_seconds",
-                                            "l2_feature_nan_rate",
-                                            "l2_feature_value_oor",
-                                            "nan_rate_ahead",
-                                            "l2_kyle_lambda_drift_psi",
-                                            "l2_feed_cadence",
-                                            "l2_kyle_lambda_psi_30d",
-                                            "l2_ofi_15m_psi_30d",
-                                            "l2_depth_imbalance_l5_psi_30d",
-                                            "l2_kyle_lambda_p99",
-                                            "l2_spread_regime",
-                                            "l2_feature_freshness_p99",
-                                            "l2_feature_nan_rate_p99",
-                                            "l2_agreement",
-                                            "l2_f1_buy",
-                                            "l2_f1_buy_drift",
-                                            "l2_delta_f1_buy",
-                                            NULL};
+/* qm_rows' names, which constants cannot be made of; test_docs compares them. The last is NULL. */
+static const char *const signal_values[QM_SIGNALS + 1] = {
+    [QM_FRESHNESS] = "l2_feature_freshness_seconds",
+    [QM_NAN_RATE] = "l2_feature_nan_rate",
+    [QM_OOR] = "l2_feature_value_oor",
+    [QM_NAN_AHEAD] = "nan_rate_ahead",
+    [QM_PSI_24H] = "l2_kyle_lambda_drift_psi",
+    [QM_CADENCE] = "l2_feed_cadence",
+    [QM_PSI_30D_KYLE] = "l2_kyle_lambda_psi_30d",
+    [QM_PSI_30D_OFI] = "l2_ofi_15m_psi_30d",
+    [QM_PSI_30D_IMBALANCE] = "l2_depth_imbalance_l5_psi_30d",
+    [QM_KYLE_P99] = "l2_kyle_lambda_p99",
+    [QM_SPREAD_REGIME] = "l2_spread_regime",
+    [QM_FRESHNESS_P99] = "l2_feature_freshness_p99",
+    [QM_NAN_RATE_P99] = "l2_feature_nan_rate_p99",
+    [QM_AGREEMENT] = "l2_agreement",
+    [QM_F1_BUY] = "l2_f1_buy",
+    [QM_F1_DRIFT] = "l2_f1_buy_drift",
+    [QM_LATCH] = "l2_latch",
+    [QM_PRODUCER_SILENT] = "l2_producer_silent_seconds",
+    [QM_DELTA_F1] = "l2_delta_f1_buy",
+};
 static const double second_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1,     0.25,
                                         0.5,   1,    2.5,   5,    INFINITY};
 
