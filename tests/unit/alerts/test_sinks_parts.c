@@ -186,20 +186,21 @@ static void what_a_start_would_refuse_is_refused(void **state)
         (void)snprintf(text, sizeof text, "sink_%s_url = http://h.example:1\nsink_%s_user = me\n",
                        sink_names[k], sink_names[k]);
         assert_string_equal(check(text), "");
-        (void)snprintf(text, sizeof text, "sink_%s_url = http://h.example:1\nL2_PROFILE = "
-                                          "production\n",
+        (void)snprintf(text, sizeof text,
+                       "sink_%s_url = http://h.example:1\nL2_PROFILE = "
+                       "production\n",
                        sink_names[k]);
         refuses(text, "_url: http://h.example:1: not encrypted");
-        (void)snprintf(text, sizeof text, "sink_%s_url = http://127.0.0.1:1\nL2_PROFILE = "
-                                          "production\n",
+        (void)snprintf(text, sizeof text,
+                       "sink_%s_url = http://127.0.0.1:1\nL2_PROFILE = "
+                       "production\n",
                        sink_names[k]);
         assert_string_equal(check(text), "");
         (void)snprintf(text, sizeof text, "sink_%s_url = https://h\nsink_%s_ca_file = /no/such\n",
                        sink_names[k], sink_names[k]);
         refuses(text, "/no/such");
-        (void)snprintf(text, sizeof text,
-                       "sink_%s_url = https://h\nsink_%s_password_file = %s\n", sink_names[k],
-                       sink_names[k], written("hunter2\n"));
+        (void)snprintf(text, sizeof text, "sink_%s_url = https://h\nsink_%s_password_file = %s\n",
+                       sink_names[k], sink_names[k], written("hunter2\n"));
         refuses(text, "_user: not set");
         (void)snprintf(text, sizeof text,
                        "sink_%s_url = https://h\nsink_%s_user = me\nsink_%s_token_file = %s\n",
