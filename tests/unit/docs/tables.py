@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path += [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "fault")]
 import soak  # noqa: E402
 
-READMES = {name: ROOT / "services" / name / "README.md" for name in ("feature-producer", "bar-archiver")}
+READMES = {name: ROOT / "services" / name / "README.md" for name in ("feature-producer", "bar-archiver", "quality-monitor")}
 
 
 def binary(name):

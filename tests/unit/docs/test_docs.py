@@ -1,7 +1,8 @@
 """What the docs say against what there is: tables from the binaries, reasons of dead letters, links.
 
 Seen to fail: with a configuration row's help changed, a metric added, the README's row of one reason gone, a heading renamed that
-another page points to, a figure of bench/soak.json changed by hand, a word of the demo's last line.
+another page points to, a figure of bench/soak.json changed by hand, a word of the demo's last line, a heading of the runbook that a
+signal or a rule names, a signal that docs/quality.md or the metrics leave out.
 """
 
 import contextlib
@@ -80,6 +81,30 @@ class Docs(unittest.TestCase):
         header = (ROOT / "common" / "topics" / "topics.h").read_text()
         name, anchor = re.search(r'TOPICS_RUNBOOK "([^"#]+)#([^"]+)"', header).groups()
         self.assertIn(anchor, anchors(ROOT / name))
+
+    def test_every_alert_has_its_entry(self):
+        """Of the monitor's signals, and of the rules for Prometheus and Loki: each names a heading of the runbook."""
+        core = (ROOT / "services" / "quality-monitor" / "core" / "qm_rows.c").read_text()
+        named = re.findall(r'\.runbook = "([^"]*)"', core)
+        self.assertEqual(len(named), core.count(".name = "), "each signal has one")
+        rules = [(ROOT / "deploy" / name).read_text() for name in ("prometheus/rules/l2flow.yml", "loki/rules.yml")]
+        links = [link for text in rules for link in re.findall(r"^ +runbook: (\S+)$", text, flags=re.M)]
+        self.assertEqual(len(links), sum(len(re.findall(r"^ +- alert: ", text, flags=re.M)) for text in rules))
+        for link in [f"docs/runbook.md#{anchor}" for anchor in named] + links:
+            name, _, anchor = link.partition("#")
+            self.assertIn(anchor, anchors(ROOT / name), link)
+
+    def test_metrics_have_the_signals(self):
+        core = (ROOT / "services" / "quality-monitor" / "core" / "qm_rows.c").read_text()
+        told = {m[0]: m[4] for m in tables.metrics(tables.say("quality-monitor", "--print-metrics"))}
+        for name in ("l2flow_qm_p2", "l2flow_qm_warn", "l2flow_qm_no_data"):
+            self.assertEqual(sorted(told[name]), sorted(re.findall(r'\.name = "(\w+)"', core)))
+
+    def test_every_signal_is_defined(self):
+        core = (ROOT / "services" / "quality-monitor" / "core" / "qm_rows.c").read_text()
+        page = (ROOT / "docs" / "quality.md").read_text()
+        for name in re.findall(r'\.name = "(\w+)"', core):
+            self.assertIn(f"| `{name}` |", page)
 
 
 if __name__ == "__main__":
