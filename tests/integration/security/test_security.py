@@ -267,6 +267,7 @@ class C_Service(unittest.TestCase):
         plain = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap, **QUIET})
         plain.produce(PREFIX + "l2.snapshots", b"no snapshot", b"junk")
         plain.produce(PREFIX + "l2.bars", b"no bar", b"junk")  # so that there is something to restore from
+        plain.produce(PREFIX + "l2.quality", b"no signal", b"junk")
         assert plain.flush(20) == 0
 
     def producer(self, name):
