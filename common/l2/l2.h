@@ -10,6 +10,7 @@
 #include "l2/kyle.h"
 #include "l2/label.h"
 #include "l2/params.h"
+#include "l2/proof.h"
 #include "l2/psi.h"
 #include "l2/purge.h"
 #include "l2/reference.h"

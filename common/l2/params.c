@@ -4,6 +4,8 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct l2_params l2_params_default(void)
 {
@@ -92,4 +94,41 @@ void l2_schema_version(const struct l2_params *params, char ret_name[L2_SCHEMA_V
                       parts[i].letter, parts[i].value);
         assert(n < L2_SCHEMA_VERSION_BYTES_MAX);
     }
+}
+
+bool l2_params_of_version(const char *name, struct l2_params *params)
+{
+    const struct l2_params def = l2_params_default();
+    struct l2_params p = *params;
+    const struct {
+        char letter;
+        uint32_t *value, usual;
+    } parts[] = {
+        {'w', &p.window_s, def.window_s},         {'k', &p.sample_s, def.sample_s},
+        {'g', &p.max_gap_s, def.max_gap_s},       {'a', &p.max_book_age_s, def.max_book_age_s},
+        {'c', &p.coverage_pct, def.coverage_pct}, {'n', &p.samples_min, def.samples_min},
+    };
+    const char *at = strchr(name, '+');
+    char again[L2_SCHEMA_VERSION_BYTES_MAX];
+
+    for (unsigned i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        *parts[i].value = parts[i].usual;
+        if (at != NULL && at[0] == '+' && at[1] == parts[i].letter) {
+            char *end;
+            *parts[i].value = (uint32_t)strtoul(at + 2, &end, 10);
+            at = end;
+        }
+    }
+    l2_schema_version(&p, again); /* whatever was written otherwise comes out otherwise */
+    if (strcmp(again, name) != 0)
+        return false;
+    *params = p;
+    return true;
+}
+
+uint32_t l2_params_boundary_bars(const struct l2_params *p)
+{
+    const uint32_t need_s = p->window_s > p->max_book_age_s ? p->window_s : p->max_book_age_s;
+
+    return need_s <= p->bar_s ? 0 : (need_s - p->bar_s + p->bar_s - 1) / p->bar_s;
 }

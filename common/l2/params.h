@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define L2_SCHEMA_VERSION_BYTES_MAX 64
@@ -32,5 +33,12 @@ enum err_class l2_params_check(const struct l2_params *params, struct err *err) 
 /* "l2_schema_v1", followed by what differs from the defaults: "+w<window s>+k<sample
  * s>+g…+a…+c…+n…", in this order. */
 void l2_schema_version(const struct l2_params *params, char ret_name[L2_SCHEMA_VERSION_BYTES_MAX]);
+
+/* What such a name says, into the parameters that it names; the others stay. false: it is none of
+ * ours, and nothing changes. */
+bool l2_params_of_version(const char *name, struct l2_params *params);
+
+/* Bars before it on which a bar's row depends besides itself: by its window, or the book's age. */
+uint32_t l2_params_boundary_bars(const struct l2_params *params);
 
 #endif

@@ -36,17 +36,35 @@ const struct config_row qm_config_rows[] = {
     {.name = NULL},
 };
 
+enum err_class qm_params_load(const struct config *config, struct l2_params *ret_params,
+                              struct err *err)
+{
+    const char *version = config_string(config, "schema_version");
+    struct l2_params params = l2_params_default();
+
+    params.bar_s = (uint32_t)config_uint(config, "bar_seconds");
+    params.purge_bars = (uint32_t)config_uint(config, "purge_bars");
+    if (!l2_params_of_version(version, &params))
+        return err_set(err, ERR_REJECT,
+                       "schema_version: '%s' is none: what the feature-producer says as it starts, "
+                       "l2_schema_v1 or l2_schema_v1+w3600, say",
+                       version);
+    if (l2_params_check(&params, err) != ERR_OK)
+        return err->class;
+    *ret_params = params;
+    return ERR_OK;
+}
+
 enum err_class qm_config_check(const struct config *config, struct err *err)
 {
     const struct topics_options topics = {.prefix = config_string(config, "topic_prefix"),
                                           .replication_factor = -1};
     static struct topics_table wanted; /* only whether there is one */
-    struct l2_params params = l2_params_default();
+    struct l2_params params;
     struct connect_kafka kafka;
     struct http_client_options http;
 
-    params.bar_s = (uint32_t)config_uint(config, "bar_seconds");
-    if (l2_params_check(&params, err) != ERR_OK)
+    if (qm_params_load(config, &params, err) != ERR_OK)
         return err->class;
     if (connect_kafka_load(config, NULL, NULL, &kafka, err) != ERR_OK)
         return err->class;

@@ -29,9 +29,11 @@ static const char *const signal_values[QM_SIGNALS + 1] = {
     [QM_F1_BUY] = "l2_f1_buy",
     [QM_F1_DRIFT] = "l2_f1_buy_drift",
     [QM_LATCH] = "l2_latch",
+    [QM_LEAKAGE] = "l2_leakage_proof",
     [QM_PRODUCER_SILENT] = "l2_producer_silent_seconds",
     [QM_DELTA_F1] = "l2_delta_f1_buy",
 };
+static const char *const proof_values[] = {"same", "other", "undecided", NULL};
 static const double second_buckets[] = {0.005, 0.01, 0.025, 0.05, 0.1,     0.25,
                                         0.5,   1,    2.5,   5,    INFINITY};
 
@@ -104,6 +106,12 @@ const struct metric_row qm_metric_rows[] = {
     [M_HEARTBEAT] = {.name = "l2flow_qm_heartbeat_timestamp_seconds",
                      .kind = METRIC_GAUGE,
                      .help = "when the monitor's own heartbeat was sent last, Unix time"},
+    [M_PROOFS] = {.name = "l2flow_qm_proofs_total",
+                  .kind = METRIC_COUNTER,
+                  .help =
+                      "feature records whose row was recomputed from snapshots cut at the purge",
+                  .label = "verdict",
+                  .values = proof_values},
     SINKS_METRIC_ROWS,
     CONNECT_REGISTRY_METRIC_ROWS,
     {.name = NULL},

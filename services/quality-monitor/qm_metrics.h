@@ -23,6 +23,7 @@ enum metric {
     M_COMMITS,
     M_COMMIT_SECONDS,
     M_HEARTBEAT,
+    M_PROOFS,
     M_SINKS, /* and the others of SINKS_METRIC_ROWS */
     M_REGISTRY = M_SINKS + SINKS_METRICS, /* and those of CONNECT_REGISTRY_METRIC_ROWS */
 };

@@ -2,6 +2,7 @@
 #include "qm_service.h"
 
 #include "qm_metrics.h"
+#include "qm_prover.h"
 #include "qm_wire.h"
 
 #include "alerts/sinks.h"
@@ -44,8 +45,9 @@ static const enum topics_id outputs[QM_OUTPUTS] = {
     [QM_OUT_ALERTS] = TOPICS_ALERTS,
 };
 static const enum topics_id topics_used[] = {
-    TOPICS_OHLCV,  TOPICS_BARS,      TOPICS_FEATURES, TOPICS_PREDICTIONS, TOPICS_OUTCOMES,
-    TOPICS_ALERTS, TOPICS_HEARTBEAT, TOPICS_QUALITY,  TOPICS_DLQ,         TOPICS_ROLLOUT,
+    TOPICS_OHLCV,    TOPICS_BARS,    TOPICS_FEATURES,  TOPICS_PREDICTIONS,
+    TOPICS_OUTCOMES, TOPICS_ALERTS,  TOPICS_HEARTBEAT, TOPICS_QUALITY,
+    TOPICS_DLQ,      TOPICS_ROLLOUT, TOPICS_SNAPSHOTS,
 };
 
 static const struct timespec registry_wait = {.tv_nsec = 100000000};
@@ -55,6 +57,7 @@ struct watched {
     int32_t partition; /* of its records, in every topic */
     int64_t newest_us; /* snapshot, by its heartbeats; 0: none came yet */
     int64_t beat_us;   /* when the newest heartbeat was sent */
+    struct l2_past past; /* its newest bars, for the proof; NULL bars: none yet */
 };
 
 struct service {
@@ -73,6 +76,8 @@ struct service {
     struct bus_producer *beats;
     struct bus_txn *txn;
     struct sinks *sinks;
+    struct qm_prover *prover;
+    struct l2_params params;
     struct codec_ids ids;
     struct watched *watched; /* by the crypto's number */
     unsigned cryptos_max;
@@ -234,12 +239,91 @@ static void settle(struct service *s)
 
 /* ---- inputs ---- */
 
-static void watch(struct service *s, const char *symbol, int32_t partition)
+/* Where the crypto's stream stood as its newest bars closed. */
+static void note_bar(struct service *s, uint32_t crypto, const struct codec_l2_bar *d)
+{
+    struct l2_past *past = &s->watched[crypto].past;
+    const uint32_t n = s->params.purge_bars + l2_proof_bars(&s->params) + 2;
+
+    if (past->bars == NULL) {
+        *past = (struct l2_past){.bars = calloc(n, sizeof *past->bars),
+                                 .bars_n = n,
+                                 .bar_us = (int64_t)s->params.bar_s * L2_US_PER_S};
+        if (past->bars == NULL)
+            return; /* nothing is proved of it */
+        l2_past_reset(past);
+    }
+    struct l2_past_bar *bar = l2_past_put(past, d->bar_time_us);
+
+    if (bar == NULL)
+        return;
+    bar->source_offset = d->source_offset;
+    bar->resume = (struct l2_resume){.epoch = d->resume.epoch,
+                                     .sequence = d->resume.sequence,
+                                     .last_event_us = d->resume.last_event_time_us,
+                                     .last_kafka_us = d->resume.last_kafka_time_us};
+}
+
+/* Each bar it is another crypto's turn. */
+static void maybe_prove(struct service *s, uint32_t crypto, const struct codec_l2_feature *d,
+                        int32_t partition)
+{
+    const struct l2_past *past = &s->watched[crypto].past;
+    const int64_t bar_us = (int64_t)s->params.bar_s * L2_US_PER_S;
+    const int64_t before_us =
+        d->source_bar_time_us - (int64_t)(l2_proof_bars(&s->params) + 1) * bar_us;
+
+    if (!s->settled || past->bars == NULL ||
+        (uint64_t)(d->bar_time_us / bar_us) % qm_core_cryptos(s->core) != crypto)
+        return;
+    for (int64_t t = before_us; t <= d->source_bar_time_us; t += bar_us) {
+        if (l2_past_find(past, t) == NULL)
+            return; /* a life that is too short, or a gap */
+    }
+    struct qm_proof_job job = {.partition = partition,
+                               .bar_time_us = d->bar_time_us,
+                               .source_us = d->source_bar_time_us,
+                               .before = *l2_past_find(past, before_us),
+                               .until_offset =
+                                   l2_past_find(past, d->source_bar_time_us)->source_offset,
+                               .claimed = qm_wire_row(d)};
+
+    (void)snprintf(job.symbol, sizeof job.symbol, "%s", qm_core_symbol(s->core, crypto));
+    (void)qm_prover_submit(s->prover, &job);
+}
+
+static void take_proof(struct service *s)
+{
+    struct qm_proof_result r;
+    uint32_t crypto;
+
+    if (!qm_prover_take(s->prover, &r))
+        return;
+    metrics_add(s->metrics, M_PROOFS, r.verdict, 1);
+    if (r.verdict == L2_PROOF_UNDECIDED) {
+        log_event(LOG_WARN, "proof_undecided", "symbol", LOG_STR, r.job.symbol, "why", LOG_STR,
+                  r.err.text[0] != '\0' ? r.err.text : "its stream began anew", NULL);
+        return;
+    }
+    log_event(r.verdict == L2_PROOF_SAME ? LOG_DEBUG : LOG_ERROR, "proof", "symbol", LOG_STR,
+              r.job.symbol, "bar_time_us", LOG_INT, r.job.bar_time_us, "same", LOG_BOOL,
+              r.verdict == L2_PROOF_SAME, "snapshots", LOG_INT, (int64_t)r.snapshots, NULL);
+    s->partition = r.job.partition;
+    if (qm_core_number(s->core, r.job.symbol, &crypto))
+        (void)qm_core_proof(s->core, r.job.symbol, r.job.bar_time_us, r.verdict == L2_PROOF_SAME);
+}
+
+static void watch(struct service *s, const char *symbol, enum qm_input input, int32_t partition)
 {
     uint32_t crypto;
 
-    if (qm_core_number(s->core, symbol, &crypto))
-        s->watched[crypto].partition = partition;
+    if (!qm_core_number(s->core, symbol, &crypto))
+        return;
+    s->watched[crypto].partition = partition;
+    if (input == QM_IN_BARS)
+        note_bar(s, crypto, &s->wire.at.bar);
+    else if (input == QM_IN_FEATURES)
+        maybe_prove(s, crypto, &s->wire.at.feature, partition);
 }
 
 static void on_record(struct service *s, const struct bus_merge_record *record)
@@ -265,7 +349,7 @@ static void on_record(struct service *s, const struct bus_merge_record *record)
     metrics_add(s->metrics, counters[folded], record->topic, 1);
     if (folded == QM_FOLDED) {
         s->folded++;
-        watch(s, symbol, record->r.partition);
+        watch(s, symbol, (enum qm_input)record->topic, record->r.partition);
     }
 }
 
@@ -506,6 +590,7 @@ static enum err_class loop(struct service *s, struct err *err)
             return err->class;
         if (s->caught_up && !s->settled)
             settle(s);
+        take_proof(s);
         if (s->settled)
             tell_alerts(s);
         if (is_commit_due(s) && commit(s, err) != ERR_OK)
@@ -633,6 +718,18 @@ static enum err_class make_core(struct service *s, struct err *err)
     return ERR_OK;
 }
 
+static enum err_class open_prover(struct service *s, struct err *err)
+{
+    const struct qm_prover_options options = {.kafka = s->kafka.v,
+                                              .kafka_n = s->kafka.n,
+                                              .topic = s->topics[TOPICS_SNAPSHOTS],
+                                              .exchange = s->wire.exchange,
+                                              .ids = &s->ids,
+                                              .params = s->params};
+
+    return qm_prover_new(&options, &s->prover, err);
+}
+
 static void on_sink(void *user, int level, const char *event, const char *sink, const char *text)
 {
     (void)user;
@@ -663,12 +760,14 @@ static enum err_class open_sinks(struct service *s, struct err *err)
 static enum err_class run_live(struct service *s, struct err *err)
 {
     s->cryptos_max = (unsigned)config_uint(s->config, "max_cryptos");
+    if (qm_params_load(s->config, &s->params, err) != ERR_OK)
+        return err->class;
     if (connect_kafka_load(s->config, NULL, NULL, &s->kafka, err) != ERR_OK ||
         check_topics(s, err) != ERR_OK || open_wire(s, err) != ERR_OK ||
         make_core(s, err) != ERR_OK ||
         open_txn(s, err) != ERR_OK || /* first: it fences a predecessor, whose last is then known */
         recall_all(s, err) != ERR_OK || open_inputs(s, err) != ERR_OK ||
-        open_sinks(s, err) != ERR_OK)
+        open_prover(s, err) != ERR_OK || open_sinks(s, err) != ERR_OK)
         return err->class;
     log_event(LOG_INFO, "serving", "bars", LOG_STR, s->topics[TOPICS_BARS], "references", LOG_INT,
               (int64_t)s->reference.cryptos_n, "reference_version", LOG_STR, s->reference.version,
@@ -690,6 +789,9 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
     const enum err_class e = run_live(s, err);
 
     sinks_free(s->sinks);
+    qm_prover_free(s->prover);
+    for (unsigned i = 0; s->watched != NULL && i < s->cryptos_max; i++)
+        free(s->watched[i].past.bars);
     bus_merge_free(s->merge);
     bus_reader_free(s->heartbeats);
     bus_producer_free(s->beats);

@@ -142,6 +142,19 @@ static enum qm_folded fold_bar(struct qm_wire *w, struct qm_core *core, char *sy
     return folded(qm_core_bar(core, symbol, &bar));
 }
 
+struct l2_row qm_wire_row(const struct codec_l2_feature *d)
+{
+    struct l2_row row = {.present = 0};
+
+    set_column(&row, L2_MID_PRICE, d->has_l2_mid_price, d->l2_mid_price);
+    set_column(&row, L2_SPREAD_BPS, d->has_l2_spread_bps, d->l2_spread_bps);
+    set_column(&row, L2_DEPTH_IMBALANCE_L1, d->has_l2_depth_imbalance_l1, d->l2_depth_imbalance_l1);
+    set_column(&row, L2_DEPTH_IMBALANCE_L5, d->has_l2_depth_imbalance_l5, d->l2_depth_imbalance_l5);
+    set_column(&row, L2_OFI, d->has_l2_ofi_15m, d->l2_ofi_15m);
+    set_column(&row, L2_KYLE_LAMBDA, d->has_l2_kyle_lambda, d->l2_kyle_lambda);
+    return row;
+}
+
 static enum qm_folded fold_feature(struct qm_wire *w, struct qm_core *core, char *symbol)
 {
     const struct codec_l2_feature *d = &w->at.feature;
@@ -150,14 +163,7 @@ static enum qm_folded fold_feature(struct qm_wire *w, struct qm_core *core, char
 
     if (!is_ours(w, d->exchange, d->bar_seconds) || !is_text(d->schema_version, w->schema_version))
         return QM_FOREIGN;
-    set_column(&f.row, L2_MID_PRICE, d->has_l2_mid_price, d->l2_mid_price);
-    set_column(&f.row, L2_SPREAD_BPS, d->has_l2_spread_bps, d->l2_spread_bps);
-    set_column(&f.row, L2_DEPTH_IMBALANCE_L1, d->has_l2_depth_imbalance_l1,
-               d->l2_depth_imbalance_l1);
-    set_column(&f.row, L2_DEPTH_IMBALANCE_L5, d->has_l2_depth_imbalance_l5,
-               d->l2_depth_imbalance_l5);
-    set_column(&f.row, L2_OFI, d->has_l2_ofi_15m, d->l2_ofi_15m);
-    set_column(&f.row, L2_KYLE_LAMBDA, d->has_l2_kyle_lambda, d->l2_kyle_lambda);
+    f.row = qm_wire_row(d);
     copy(d->symbol, symbol, L2_SYMBOL_BYTES_MAX + 1);
     return folded(qm_core_feature(core, symbol, &f));
 }

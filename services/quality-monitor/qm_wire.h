@@ -87,6 +87,9 @@ bool qm_wire_recall(struct qm_wire *wire, struct qm_core *core, struct qm_alerts
 bool qm_wire_heartbeat(struct qm_wire *wire, const struct bus_reader_record *record,
                        char *ret_symbol, int64_t *ret_newest_us, int64_t *ret_beat_us);
 
+/* The record's columns, those that are finite. */
+struct l2_row qm_wire_row(const struct codec_l2_feature *feature);
+
 /* Encoded into buf; 0: it does not fit, which is our bug. */
 size_t qm_wire_signal(struct qm_wire *wire, const char *symbol, const struct qm_signal_out *out,
                       const char *reference_version, int64_t now_us, uint8_t *buf, size_t cap);

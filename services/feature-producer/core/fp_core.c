@@ -19,13 +19,6 @@ static enum err_class check_params(const struct fp_params *p, struct err *err)
     return ERR_OK;
 }
 
-static uint32_t boundary_bars(const struct l2_params *p)
-{
-    const uint32_t need_s = p->window_s > p->max_book_age_s ? p->window_s : p->max_book_age_s;
-
-    return need_s <= p->bar_s ? 0 : (need_s - p->bar_s + p->bar_s - 1) / p->bar_s;
-}
-
 enum err_class fp_core_new(const struct fp_params *params, struct fp_core **ret_core,
                            struct err *err)
 {
@@ -38,7 +31,7 @@ enum err_class fp_core_new(const struct fp_params *params, struct fp_core **ret_
     c->exchange = (struct fp_name){c->params.exchange,
                                    (uint32_t)strnlen(params->exchange, L2_SYMBOL_BYTES_MAX)};
     c->bar_us = params->l2.bar_s * L2_US_PER_S;
-    c->boundary_bars = boundary_bars(&params->l2);
+    c->boundary_bars = l2_params_boundary_bars(&params->l2);
     c->kept_bars = c->boundary_bars + 1;
     if (c->kept_bars < params->l2.purge_bars)
         c->kept_bars = params->l2.purge_bars;

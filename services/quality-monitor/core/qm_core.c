@@ -359,6 +359,23 @@ bool qm_core_freshness(struct qm_core *core, const char *symbol, double freshnes
     return true;
 }
 
+bool qm_core_proof(struct qm_core *core, const char *symbol, int64_t bar_time_us, bool is_same)
+{
+    const int64_t bar = bar_of(core, bar_time_us);
+    struct crypto *c = bar < 0 ? NULL : qm_find(core, symbol);
+    const struct measured m = {.signal = QM_LEAKAGE,
+                               .bar = bar,
+                               .judged = NAN,
+                               .has_value = true,
+                               .value = !is_same,
+                               .n = 1};
+
+    if (c == NULL)
+        return false;
+    qm_tell(core, c, &m);
+    return true;
+}
+
 bool qm_core_rollout(struct qm_core *core, const char *symbol, const struct qm_rollout *rollout)
 {
     struct crypto *c = qm_find(core, symbol);

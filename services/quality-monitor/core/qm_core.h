@@ -54,6 +54,7 @@ enum qm_signal {
     QM_DELTA_F1,
     /* of routing: a crypto's latch; of the exchange: heartbeats */
     QM_LATCH,
+    QM_LEAKAGE, /* of features: the live proof */
     QM_PRODUCER_SILENT,
     QM_SIGNALS,
 };
@@ -179,6 +180,8 @@ bool qm_core_feature(struct qm_core *core, const char *symbol, const struct qm_f
 bool qm_core_prediction(struct qm_core *core, const char *symbol, const struct qm_prediction *p);
 bool qm_core_candle(struct qm_core *core, const char *symbol, const struct qm_candle *candle);
 
+/* A feature record's row was recomputed from what lies before its purge: is it the same? */
+bool qm_core_proof(struct qm_core *core, const char *symbol, int64_t bar_time_us, bool is_same);
 bool qm_core_rollout(struct qm_core *core, const char *symbol, const struct qm_rollout *rollout);
 
 /* The live freshness, by the clock: it feeds the alert alone. */

@@ -178,6 +178,16 @@ const struct qm_row qm_rows[QM_SIGNALS] = {
                   .action = QM_NO_L2,
                   .runbook = "latch",
                   .meaning = "1 while the fallback to no_l2 is latched"},
+    [QM_LEAKAGE] = {.name = "l2_leakage_proof",
+                    .warn_above = NAN,
+                    .p2_above = 0.5, /* 1: it differed */
+                    .warn_below = NAN,
+                    .p2_below = NAN,
+                    .rule = ONCE,
+                    .action = QM_FREEZE,
+                    .runbook = "leakage",
+                    .meaning = "1 where a feature record differs from its row recomputed from "
+                               "snapshots cut at its purge"},
     [QM_PRODUCER_SILENT] = {.name = "l2_producer_silent_seconds",
                             .warn_above = NAN,
                             .p2_above = 60,

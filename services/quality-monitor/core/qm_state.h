@@ -15,7 +15,7 @@
 #define SPREAD_DAYS 90
 #define SPREAD_RECENT_DAYS 7
 #define FRESHNESS_STEP_S 0.25
-#define FRESHNESS_CODES 2049 /* up to 512 s, then all above */
+#define FRESHNESS_CODES 1281 /* up to 320 s, past P2, then all above */
 #define NAN_CODES 121
 #define DAYS_RING 32 /* of outcomes: 30 days and what is being filled */
 #define CLOSES 1024  /* nine spans of QM_SPAN_BARS_MAX */
