@@ -53,6 +53,12 @@ void l2_proof_snapshot(struct l2_proof *p, const struct l2_snapshot *n, int64_t 
     }
 }
 
+void l2_proof_close_by_clock(struct l2_proof *p)
+{
+    if (!p->is_undecided)
+        close_bar(p);
+}
+
 void l2_proof_break(struct l2_proof *p)
 {
     l2_stream_break(&p->stream);

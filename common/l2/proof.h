@@ -18,6 +18,8 @@ struct l2_proof {
     struct l2_row row;
 };
 
+#define L2_PROOF_BARS_MAX (L2_WINDOW_S_MAX / 60 + 1)
+
 /* How many bars before the row's own the fold begins: with the first snapshot behind the close of
  * the one before those. */
 uint32_t l2_proof_bars(const struct l2_params *params);
@@ -29,6 +31,8 @@ void l2_proof_begin(struct l2_proof *proof, const struct l2_params *params,
 /* The symbol's next snapshot, valid; those at or past the cut are not looked at. */
 void l2_proof_snapshot(struct l2_proof *proof, const struct l2_snapshot *snapshot,
                        int64_t kafka_time_us);
+/* The clock closed the open bar at this place of the log: what comes later for it is late. */
+void l2_proof_close_by_clock(struct l2_proof *proof);
 /* One of the symbol's records that was rejected. */
 void l2_proof_break(struct l2_proof *proof);
 

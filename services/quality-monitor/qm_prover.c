@@ -84,6 +84,26 @@ static void fold(struct qm_prover *p, const struct bus_reader_record *r, uint64_
     ++*snapshots;
 }
 
+static int64_t until_offset(const struct qm_proof_job *job)
+{
+    return job->closes[job->closes_n - 1].source_offset;
+}
+
+/* Bars that the clock closed are closed at the same place of the log. */
+static void close_by_clock(struct qm_prover *p, int64_t offset)
+{
+    const struct qm_proof_job *job = &p->job;
+    const int64_t bar_us = p->options.params.bar_s * L2_US_PER_S;
+
+    for (;;) {
+        const int64_t at = (p->proof.stream.bar_time_us - job->before.bar_time_us) / bar_us - 1;
+        if (at >= (int64_t)job->closes_n || !job->closes[at].by_clock ||
+            job->closes[at].source_offset > offset || p->proof.is_undecided)
+            return;
+        l2_proof_close_by_clock(&p->proof);
+    }
+}
+
 static enum err_class read_all(struct qm_prover *p, struct bus_reader *reader, uint64_t *snapshots,
                                struct err *err)
 {
@@ -99,10 +119,12 @@ static enum err_class read_all(struct qm_prover *p, struct bus_reader *reader, u
             return err->class;
         if (r == NULL)
             continue;
-        if (r->offset >= p->job.until_offset)
+        if (r->offset >= until_offset(&p->job))
             return ERR_OK;
-        if (r->key_n == symbol_n && memcmp(r->key, p->job.symbol, symbol_n) == 0)
-            fold(p, r, snapshots);
+        if (r->key_n != symbol_n || memcmp(r->key, p->job.symbol, symbol_n) != 0)
+            continue;
+        close_by_clock(p, r->offset);
+        fold(p, r, snapshots);
     }
     return ERR_OK;
 }
@@ -120,11 +142,11 @@ static void prove(struct qm_prover *p, struct qm_proof_result *result)
     if (e == ERR_OK) {
         int64_t low, end;
         bus_reader_bounds(reader, job->partition, &low, &end);
-        if (low > job->before.source_offset || end < job->until_offset)
+        if (low > job->before.source_offset || end < until_offset(job))
             e = err_set(&result->err, ERR_REJECT,
                         "proof: l2.snapshots, partition %d, does not hold offsets %lld to %lld",
                         (int)job->partition, (long long)job->before.source_offset,
-                        (long long)job->until_offset);
+                        (long long)until_offset(job));
     }
     if (e == ERR_OK)
         e = read_all(p, reader, &result->snapshots, &result->err);

@@ -15,7 +15,12 @@ struct qm_proof_job {
     int32_t partition;
     int64_t bar_time_us, source_us; /* the record's bar, and the one whose row it carries */
     struct l2_past_bar before;      /* where the fold begins: see l2_proof_begin */
-    int64_t until_offset; /* of l2.snapshots: what closed the source bar lies below it */
+    /* Those between it and the source bar, which is the last. */
+    struct {
+        int64_t source_offset;
+        bool by_clock;
+    } closes[L2_PROOF_BARS_MAX + 1];
+    unsigned closes_n;
     struct l2_row claimed;
 };
 

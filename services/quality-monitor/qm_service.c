@@ -32,6 +32,7 @@
 #define BUFFER_BYTES_MAX ((size_t)16 << 20)
 /* One record after a long silence closes 90 days of five daily signals. */
 #define STEP_BYTES_MAX ((size_t)1 << 20)
+#define PAST_SLACK_BARS 8 /* a bar may be folded a few bars before its feature record */
 #define MS_A_DAY (INT64_C(24) * 3600 * 1000)
 
 static const enum topics_id inputs[QM_INPUTS] = {
@@ -243,7 +244,7 @@ static void settle(struct service *s)
 static void note_bar(struct service *s, uint32_t crypto, const struct codec_l2_bar *d)
 {
     struct l2_past *past = &s->watched[crypto].past;
-    const uint32_t n = s->params.purge_bars + l2_proof_bars(&s->params) + 2;
+    const uint32_t n = s->params.purge_bars + l2_proof_bars(&s->params) + PAST_SLACK_BARS;
 
     if (past->bars == NULL) {
         *past = (struct l2_past){.bars = calloc(n, sizeof *past->bars),
@@ -258,6 +259,7 @@ static void note_bar(struct service *s, uint32_t crypto, const struct codec_l2_b
     if (bar == NULL)
         return;
     bar->source_offset = d->source_offset;
+    bar->closed_by_clock = d->closed_by == CODEC_CLOSED_BY_CLOCK;
     bar->resume = (struct l2_resume){.epoch = d->resume.epoch,
                                      .sequence = d->resume.sequence,
                                      .last_event_us = d->resume.last_event_time_us,
@@ -276,18 +278,22 @@ static void maybe_prove(struct service *s, uint32_t crypto, const struct codec_l
     if (!s->settled || past->bars == NULL ||
         (uint64_t)(d->bar_time_us / bar_us) % qm_core_cryptos(s->core) != crypto)
         return;
-    for (int64_t t = before_us; t <= d->source_bar_time_us; t += bar_us) {
-        if (l2_past_find(past, t) == NULL)
-            return; /* a life that is too short, or a gap */
-    }
     struct qm_proof_job job = {.partition = partition,
                                .bar_time_us = d->bar_time_us,
                                .source_us = d->source_bar_time_us,
-                               .before = *l2_past_find(past, before_us),
-                               .until_offset =
-                                   l2_past_find(past, d->source_bar_time_us)->source_offset,
                                .claimed = qm_wire_row(d)};
 
+    for (int64_t t = before_us; t <= d->source_bar_time_us; t += bar_us) {
+        const struct l2_past_bar *bar = l2_past_find(past, t);
+        if (bar == NULL)
+            return; /* a life that is too short, or a gap */
+        if (t == before_us) {
+            job.before = *bar;
+            continue;
+        }
+        job.closes[job.closes_n].source_offset = bar->source_offset;
+        job.closes[job.closes_n++].by_clock = bar->closed_by_clock;
+    }
     (void)snprintf(job.symbol, sizeof job.symbol, "%s", qm_core_symbol(s->core, crypto));
     (void)qm_prover_submit(s->prover, &job);
 }
