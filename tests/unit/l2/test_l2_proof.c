@@ -1,5 +1,5 @@
 /* The row recomputed from snapshots cut at the purge is the row that was emitted; one that used a
- * later bar is not. Seen to fail: with a cut one bar later, with a fold that begins a bar later,
+ * later bar is not. Seen to fail: with a fold that begins a bar later,
  * with rows that are compared by their values alone, with a clock's close that is left out. */
 #include "l2_feed.h"
 
