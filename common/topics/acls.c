@@ -61,6 +61,8 @@ static const struct service services[ACLS_SERVICES_N] = {
           TOPIC(FEATURES, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
           TOPIC(PREDICTIONS, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
           TOPIC(ROLLOUT, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+          /* the live proof of no leakage */
+          TOPIC(SNAPSHOTS, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
           TOPIC(HEARTBEAT, BUS_ACL_READ, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS),
           /* its own, read at a start: what was told */
           TOPIC(QUALITY, BUS_ACL_READ, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS),

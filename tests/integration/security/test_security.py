@@ -33,7 +33,7 @@ USERS = ["feature-producer", "bar-archiver", "quality-monitor", "l2replay", "tra
 MAY = {
     "feature-producer": ("snapshots bars", "bars features heartbeat dlq", "feature-producer", "feature-producer-0"),
     "bar-archiver": ("bars ohlcv", "", "bar-archiver", None),
-    "quality-monitor": ("ohlcv bars features predictions rollout heartbeat quality outcomes alerts",
+    "quality-monitor": ("snapshots ohlcv bars features predictions rollout heartbeat quality outcomes alerts",
                         "heartbeat quality outcomes alerts dlq", "quality-monitor.loki", "quality-monitor-0"),
     "l2replay": ("", "snapshots ohlcv", None, None),
     "trading-engine": ("features heartbeat", "", "trading-engine-7", None),
@@ -42,7 +42,7 @@ MAY = {
 REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
            KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 PRODUCER_ROWS = 13
-MONITOR_ROWS = 26
+MONITOR_ROWS = 28
 QUIET = {"log_level": 0, "error_cb": lambda error: None, "socket.timeout.ms": 10000}
 MARKET = ["--source", "synthetic", "--exchange", "binance-usdm", "--symbols", "2", "--rate-hz", "2", "--hours", "0.2", "--seed", "1",
           "--start", "2024-08-08T00:00:00Z"]
