@@ -1,4 +1,4 @@
-# One image per program: docker build --target feature-producer . (or l2replay, l2ctl)
+# One image per program: docker build --target feature-producer . (or l2engine, l2replay, l2ctl)
 # BASE is an argument so that a mirror, a digest or a locally made Debian 12 can stand in.
 ARG BASE=debian:12-slim
 
@@ -8,7 +8,7 @@ WORKDIR /src
 COPY tools/dev tools/dev
 RUN tools/dev/deps.sh build
 COPY . .
-RUN cmake --preset release && cmake --build --preset release --target feature-producer bar-archiver quality-monitor l2replay l2ctl
+RUN cmake --preset release && cmake --build --preset release --target feature-producer bar-archiver quality-monitor l2engine l2replay l2ctl
 
 FROM ${BASE} AS runtime
 # hadolint ignore=DL3008
@@ -25,6 +25,11 @@ ENTRYPOINT ["/usr/bin/l2ctl"]
 FROM runtime AS l2replay
 COPY --from=builder /src/build/release/bin/l2replay /usr/bin/l2replay
 ENTRYPOINT ["/usr/bin/l2replay"]
+
+FROM runtime AS l2engine
+COPY --from=builder /src/build/release/bin/l2engine /usr/bin/l2engine
+ENTRYPOINT ["/usr/bin/l2engine"]
+CMD ["--config", "/etc/l2flow/l2engine.conf"]
 
 FROM runtime AS bar-archiver
 COPY --from=builder /src/build/release/bin/bar-archiver /usr/bin/bar-archiver

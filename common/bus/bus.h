@@ -250,6 +250,8 @@ enum err_class bus_reader_new(const struct bus_setting *settings, unsigned setti
 enum err_class bus_reader_next(struct bus_reader *reader, int timeout_ms,
                                const struct bus_reader_record **ret_record, bool *ret_end,
                                struct err *err) MUST_CHECK;
+/* Following: the log's end has been met, in each partition, and nothing was handed out since. */
+bool bus_reader_at_end(const struct bus_reader *reader);
 /* The log's first offset and its high watermark, as the call that made the reader found them. */
 void bus_reader_bounds(const struct bus_reader *reader, int32_t partition, int64_t *ret_low,
                        int64_t *ret_end);

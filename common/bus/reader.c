@@ -20,6 +20,7 @@ struct reading {
     int64_t end; /* the high watermark */
     bool started;
     bool done;
+    bool at_end;
 };
 
 struct bus_reader {
@@ -230,6 +231,7 @@ enum err_class bus_reader_next(struct bus_reader *r, int timeout_ms,
 
         if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && reading != NULL) {
             reached(r, reading, m->offset);
+            reading->at_end = true;
         } else if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
             const enum err_class e = on_reader_error(r, m, err);
 
@@ -241,9 +243,18 @@ enum err_class bus_reader_next(struct bus_reader *r, int timeout_ms,
             *ret_record = &r->record;
             *ret_end = false;
             reached(r, reading, m->offset + 1);
+            reading->at_end = false;
             return ERR_OK;
         }
     }
+}
+
+bool bus_reader_at_end(const struct bus_reader *r)
+{
+    for (int i = 0; i < r->n; i++)
+        if (!r->readings[i].at_end)
+            return false;
+    return true;
 }
 
 void bus_reader_bounds(const struct bus_reader *r, int32_t partition, int64_t *ret_low,

@@ -80,8 +80,18 @@ static const struct service services[ACLS_SERVICES_N] = {
                     TOPIC(OHLCV, BUS_ACL_WRITE, BUS_ACL_DESCRIBE_CONFIGS)}},
     /* prefixed: each engine has a group of its own, trading-engine-btc, ... */
     [ACLS_TRADING_ENGINE] = {"trading-engine",
-                             {TOPIC(FEATURES, BUS_ACL_READ), TOPIC(HEARTBEAT, BUS_ACL_READ),
-                              GROUP("trading-engine", true)}},
+                             {TOPIC(OHLCV, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+                              TOPIC(FEATURES, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+                              TOPIC(HEARTBEAT, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+                              TOPIC(ROLLOUT, BUS_ACL_READ, BUS_ACL_DESCRIBE_CONFIGS),
+                              /* read at a restart: what was predicted */
+                              TOPIC(PREDICTIONS, BUS_ACL_READ, BUS_ACL_WRITE,
+                                    BUS_ACL_DESCRIBE_CONFIGS),
+                              GROUP("trading-engine", true),
+                              {.resource = BUS_ACL_TRANSACTIONAL_ID, /* trading-engine-btc-0, ... */
+                               .name = "trading-engine-",
+                               .is_prefixed = true,
+                               .operations = {BUS_ACL_WRITE}}}},
     /* one row for all topics, those of later versions included; never Delete, which loses data */
     [ACLS_TOPICS_ADMIN] = {"topics-admin",
                            {{.resource = BUS_ACL_TOPIC,

@@ -99,9 +99,12 @@ def write_values(path, stem, values, at_once=1000):
 
 
 class Producer:
-    """feature-producer as a child; ends with the with-block."""
+    """feature-producer as a child; ends with the with-block. Other services are classes of their own, by another program."""
 
-    def __init__(self, folder, bootstrap, prefix, settings=None, environment=None, name="feature-producer"):
+    program = "feature-producer"
+
+    def __init__(self, folder, bootstrap, prefix, settings=None, environment=None, name=None):
+        name = name or self.program
         self.folder, self.port = pathlib.Path(folder), l2kafka.free_port()
         self.config, self.log = self.folder / f"{name}.conf", self.folder / f"{name}.log"
         values = {"exchange": "binance-usdm", "topic_prefix": prefix, "listen": f"127.0.0.1:{self.port}",
@@ -120,7 +123,7 @@ class Producer:
 
     def start(self):
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([binary("feature-producer"), "--config", str(self.config)],
+            self.process = subprocess.Popen([binary(self.program), "--config", str(self.config)],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment)
 
     def kill(self):
@@ -143,9 +146,9 @@ class Producer:
         deadline = time.monotonic() + seconds
         while self.get("/readyz") is None:
             if self.process.poll() is not None:
-                raise RuntimeError(f"feature-producer ended with {self.process.returncode}:\n{self.tail()}")
+                raise RuntimeError(f"{self.program} ended with {self.process.returncode}:\n{self.tail()}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"feature-producer is not ready after {seconds} s:\n{self.tail()}")
+                raise RuntimeError(f"{self.program} is not ready after {seconds} s:\n{self.tail()}")
             time.sleep(0.05)
 
     def metric(self, name):

@@ -36,16 +36,23 @@ MAY = {
     "quality-monitor": ("snapshots ohlcv bars features predictions rollout heartbeat quality outcomes alerts",
                         "heartbeat quality outcomes alerts dlq", "quality-monitor.loki", "quality-monitor-0"),
     "l2replay": ("", "snapshots ohlcv", None, None),
-    "trading-engine": ("features heartbeat", "", "trading-engine-7", None),
+    "trading-engine": ("ohlcv features heartbeat rollout predictions", "predictions", "trading-engine-7", "trading-engine-7-0"),
     "topics-admin": ("", "", None, None),
 }
 REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
            KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
 PRODUCER_ROWS = 13
 MONITOR_ROWS = 28
+ENGINE_ROWS = 13
+BAR_SECONDS = 60
+
+
+class Engine(l2live.Producer):
+    program = "l2engine"
+
 QUIET = {"log_level": 0, "error_cb": lambda error: None, "socket.timeout.ms": 10000}
 MARKET = ["--source", "synthetic", "--exchange", "binance-usdm", "--symbols", "2", "--rate-hz", "2", "--hours", "0.2", "--seed", "1",
-          "--start", "2024-08-08T00:00:00Z"]
+          "--start", "2024-08-08T00:00:00Z", "--bar-seconds", "60"]
 
 broker = folder = None
 
@@ -156,7 +163,7 @@ class A_Rows(unittest.TestCase):
         done = l2ctl("acls", "plan", "--service", "trading-engine", "--user", "User:engine-7", "-o", "json")
         rows = json.loads(done.stdout)["acls"]
         self.assertEqual({row["user"] for row in rows}, {"User:engine-7"})
-        self.assertEqual({row["name"] for row in rows}, {"sec.l2.features", "sec.l2.heartbeat", "sec.trading-engine"})
+        self.assertEqual({row["name"] for row in rows}, {f"sec.l2.{topic}" for topic in MAY["trading-engine"][0].split()} | {"sec.trading-engine", "sec.trading-engine-"})
 
     def test_refused_words(self):
         for words, code in ((["--user", "User:x"], 64), (["--service", "nobody"], 64), (["-o", "xml"], 64),
@@ -268,21 +275,22 @@ class C_Service(unittest.TestCase):
         plain.produce(PREFIX + "l2.snapshots", b"no snapshot", b"junk")
         plain.produce(PREFIX + "l2.bars", b"no bar", b"junk")  # so that there is something to restore from
         plain.produce(PREFIX + "l2.quality", b"no signal", b"junk")
+        plain.produce(PREFIX + "l2.predictions", (l2live.SCHEMAS / "golden" / "prediction.full.bin").read_bytes(), b"BTCUSDT")
         assert plain.flush(20) == 0
 
     def producer(self, name):
         values = settings("feature-producer", bar_seconds=60, window_seconds=60, CVN_L2_PURGE_BARS=1)
         return l2live.Producer(folder, values.pop("kafka.bootstrap.servers"), values.pop("topic_prefix"), values, name=name)
 
-    def got_through(self, producer, seconds):
+    def got_through(self, producer, seconds, group="feature-producer", topic="l2.snapshots"):
         """True: all was read, and committed. False: it ended. None: neither in time."""
         deadline = time.monotonic() + seconds
-        goal = l2live.ends(broker.bootstrap, PREFIX + "l2.snapshots", 1)
+        goal = l2live.ends(broker.bootstrap, PREFIX + topic, 1)
         while time.monotonic() < deadline:
             if producer.process.poll() is not None:
                 return False
             try:
-                now = l2live.committed(broker.bootstrap, PREFIX + "feature-producer", PREFIX + "l2.snapshots", 1)
+                now = l2live.committed(broker.bootstrap, PREFIX + group, PREFIX + topic, 1)
                 if now[0] >= goal[0]:
                     return True
             except KafkaException:  # a coordinator that is still loading
@@ -347,6 +355,26 @@ class C_Service(unittest.TestCase):
                         change_row(row, True)
         self.assertNotIn(broker.password("quality-monitor"), (folder / "monitor.log").read_text())
 
+    def test_c_and_each_row_of_the_engine_is_needed(self):
+        """The example engine on the market's candles: only with all rows it gets through."""
+        rows = rows_of("trading-engine")
+        self.assertEqual(len(rows), ENGINE_ROWS)
+        for i, row in enumerate([*rows, None]):
+            values = settings("trading-engine", bar_seconds=BAR_SECONDS)
+            engine = Engine(folder, values.pop("kafka.bootstrap.servers"), values.pop("topic_prefix"), values, name=f"engine-{i}")
+            with self.subTest(row=row and f"{row.operation.name} {row.restype.name} {row.name}"):
+                if row:
+                    change_row(row, False)
+                try:
+                    with engine:
+                        got = self.got_through(engine, 60, "trading-engine-example", "l2.ohlcv")
+                        self.assertIs(got, row is None, engine.tail())
+                finally:
+                    if row:
+                        change_row(row, True)
+        self.assertGreater(len(l2live.dump(broker.bootstrap, PREFIX + "l2.predictions")), 10)
+        self.assertNotIn(broker.password("trading-engine"), engine.log.read_text())
+
     def gets_ready(self, process, listen, seconds=60):
         """True: /readyz says so. False: it ended. None: neither in time."""
         deadline = time.monotonic() + seconds
@@ -404,7 +432,6 @@ class C_Service(unittest.TestCase):
                 return False
 
         works = {"l2replay": feed, "topics-admin": apply,
-                 "trading-engine": lambda: read("trading-engine", "trading-engine-7", ("l2.features", "l2.heartbeat")),
                  "bar-archiver": lambda: read("bar-archiver", "bar-archiver", ("l2.bars", "l2.ohlcv"))}
         for user, action in works.items():
             self.assertTrue(action(), user)

@@ -13,6 +13,7 @@ sys.path += [str(ROOT / "tests" / "support"), str(ROOT / "tests" / "fault")]
 import soak  # noqa: E402
 
 READMES = {name: ROOT / "services" / name / "README.md" for name in ("feature-producer", "bar-archiver", "quality-monitor")}
+READMES["l2engine"] = ROOT / "tools" / "l2engine" / "README.md"
 
 
 def binary(name):
