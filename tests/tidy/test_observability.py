@@ -4,7 +4,8 @@ Each rule is evaluated by promtool on made-up series, some that it must fire on 
 spoiled both ways, so that a test that would pass anything is found out. Every metric and label that a rule or a board names is one of
 the programs'. A real Prometheus scrapes what the programs print and answers every query of every board.
 Seen to fail: with a rule's `for` gone, a threshold doubled, a comparison turned round, a metric renamed in a rule and in a board, a label
-misspelt in a board, a runbook's heading renamed, a rule without a case here, two panels of one id.
+misspelt in a board, a runbook's heading renamed, a rule without a case here, two panels of one id, a severity misspelt in a rule and in the routes, an
+inhibition of an alert that is not there.
 """
 
 import functools
@@ -28,6 +29,7 @@ import l2kafka
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "l2flow.yml"
+ALERTMANAGER = ROOT / "deploy" / "prometheus" / "alertmanager.yml"
 BOARDS = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 PROMETHEUS = ROOT / ".deps" / "prometheus" / "usr" / "bin"
 PROGRAMS = ("feature-producer", "bar-archiver", "quality-monitor")
@@ -157,6 +159,7 @@ class Rules(unittest.TestCase):
         for rule in rules():
             with self.subTest(rule["alert"]):
                 self.assertIn(rule["labels"]["severity"], ("page", "ticket", "none"))
+                self.assertEqual(rule["labels"]["service"], "l2flow")
                 self.assertEqual(sorted(rule["annotations"]), ["description", "runbook", "summary"])
         self.assertEqual([rule["alert"] for rule in rules() if rule["expr"] == "vector(1)"], ["L2flowWatchdog"])
 
@@ -183,6 +186,39 @@ class Rules(unittest.TestCase):
             self.assertEqual(list(unknown(rule["expr"])), [], rule["alert"])
         self.assertEqual(list(unknown('sum by (job) (rate(l2flow_fp_raed_total{sink="x"}[5m])) > 0')), ["l2flow_fp_raed_total"])
         self.assertEqual(list(unknown('l2flow_sink_up{snik="x"}')), ["l2flow_sink_up{snik}"])
+
+
+class Routes(unittest.TestCase):
+    """Who is told of what, by Alertmanager's own tool."""
+
+    def route(self, **labels):
+        done = subprocess.run([PROMETHEUS / "amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}",
+                               *(f"{name}={value}" for name, value in labels.items())], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def test_amtool_takes_it(self):
+        done = subprocess.run([PROMETHEUS / "amtool", "check-config", ALERTMANAGER], capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+    def test_rules_go_where_they_should(self):
+        receivers = {"page": "pager", "ticket": "tickets", "none": "nobody"}
+        for rule in rules():
+            wanted = "deadman" if rule["alert"] == "L2flowWatchdog" else receivers[rule["labels"]["severity"]]
+            self.assertEqual(self.route(alertname=rule["alert"], **rule["labels"]), wanted, rule["alert"])
+
+    def test_the_monitors_own_go_where_they_should(self):
+        for severity, receiver in (("p2", "pager"), ("warn", "tickets"), ("no_data", "tickets")):
+            self.assertEqual(self.route(alertname="l2_latch", severity=severity, service="l2flow", exchange="x", symbol="y"), receiver)
+
+    def test_inhibitions_name_alerts_that_are_there(self):
+        core = (ROOT / "services" / "quality-monitor" / "core" / "qm_rows.c").read_text()
+        names = [rule["alert"] for rule in rules()] + re.findall(r'\.name = "(\w+)"', core)
+        for rule in yaml.safe_load(ALERTMANAGER.read_text())["inhibit_rules"]:
+            for matcher in rule["source_matchers"] + rule["target_matchers"]:
+                name, pattern = re.match(r'(\w+) =~? "?([^"]*)"?$', matcher).groups()
+                if name == "alertname":
+                    for part in pattern.split("|") if "(" not in pattern else [pattern]:
+                        self.assertTrue(any(re.fullmatch(part, known) for known in names), matcher)
 
 
 class Scraped(http.server.BaseHTTPRequestHandler):

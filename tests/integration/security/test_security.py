@@ -331,8 +331,8 @@ class C_Service(unittest.TestCase):
         self.assertEqual({l2live.decode("l2_feature", value)["symbol"] for value in features}, {"SYN000", "SYN001"})
         self.assertEqual(len(l2live.dump(broker.bootstrap, PREFIX + "l2.dlq")), 1)
 
-    def test_c_so_does_the_monitor(self):
-        """Whatever it lacks, it ends, since a Kafka that refuses it is no Kafka to wait for."""
+    def test_ba_so_does_the_monitor(self):
+        """Whatever it lacks, it ends: a Kafka that refuses it is none to wait for. (Before the next test, which makes l2.quality anew.)"""
         own = settings("quality-monitor", exchange="binance-usdm", bar_seconds=60, listen=f"127.0.0.1:{l2kafka.free_port()}")
         path = configuration("quality-monitor", own)
         rows = {(row.restype.name, row.name.removeprefix(PREFIX), row.operation.name): row for row in rows_of("quality-monitor")}
