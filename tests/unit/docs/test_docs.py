@@ -94,6 +94,18 @@ class Docs(unittest.TestCase):
             name, _, anchor = link.partition("#")
             self.assertIn(anchor, anchors(ROOT / name), link)
 
+    def test_what_points_to_the_runbook_leads_there(self):
+        """Wherever it stands, in code, configuration or scripts; golden records are samples of bytes."""
+        names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+        found = 0
+        for name in names:
+            path = ROOT / name
+            if not name.startswith("schemas/golden/") and path.suffix in (".c", ".h", ".py", ".yml", ".yaml", ".sh", ".json", ".conf", ".avsc") and path.exists():
+                for anchor in re.findall(r"docs/runbook\.md#([\w-]+)", path.read_text(errors="replace")):
+                    found += 1
+                    self.assertIn(anchor, anchors(ROOT / "docs" / "runbook.md"), name)
+        self.assertGreater(found, 20)
+
     def test_metrics_have_the_signals(self):
         core = (ROOT / "services" / "quality-monitor" / "core" / "qm_rows.c").read_text()
         told = {m[0]: m[4] for m in tables.metrics(tables.say("quality-monitor", "--print-metrics"))}
