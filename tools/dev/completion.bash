@@ -7,7 +7,7 @@ _l2flow_run() {
             test) words="unit sim contract tsan integration e2e fault fuzz tidy" ;;
             up) words="--no-postgres" ;;
             build) words="release dev asan tsan coverage fuzz" ;;
-            deps) words="build kafka python database postgres test tsan" ;;
+            deps) words="build kafka python database postgres sinks test tsan" ;;
             fuzz) words="--seconds --jobs --only --merge --no-save --build" ;;
             soak) words="--cycles --faults --seed" ;;
             bench) words="rate decode latency restart memory flat cost archiver rolling takeover --quick" ;;

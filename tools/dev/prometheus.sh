@@ -20,7 +20,9 @@ for try in 1 2 3; do
         break
     fi
     # no lists, or old ones; only root may renew them
-    [ "$(id -u)" = 0 ] && [ "$try" != 3 ] || die 69 "apt-get download prometheus-alertmanager prometheus: see .deps/log/prometheus.log"
+    if [ "$(id -u)" != 0 ] || [ "$try" = 3 ]; then
+        die 69 "apt-get download prometheus-alertmanager prometheus: see .deps/log/prometheus.log"
+    fi
     apt-get -o Acquire::Retries=3 update >"$DEPS/log/apt-update.log" 2>&1 || sleep 5
 done
 for package in *.deb; do dpkg-deb -x "$package" "$HOME_DIR"; done
