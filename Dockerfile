@@ -1,4 +1,4 @@
-# One image per program: docker build --target feature-producer . (or l2engine, l2replay, l2ctl)
+# One image per program: docker build --target feature-producer . (or l2engine, l2replay, l2ctl, l2monitor)
 # BASE is an argument so that a mirror, a digest or a locally made Debian 12 can stand in.
 ARG BASE=debian:12-slim
 
@@ -8,7 +8,8 @@ WORKDIR /src
 COPY tools/dev tools/dev
 RUN tools/dev/deps.sh build
 COPY . .
-RUN cmake --preset release && cmake --build --preset release --target feature-producer bar-archiver quality-monitor l2engine l2replay l2ctl
+RUN cmake --preset release \
+    && cmake --build --preset release --target feature-producer bar-archiver quality-monitor l2engine l2replay l2ctl l2monitor
 
 FROM ${BASE} AS runtime
 # hadolint ignore=DL3008
@@ -21,6 +22,10 @@ USER 65532:65532
 FROM runtime AS l2ctl
 COPY --from=builder /src/build/release/bin/l2ctl /usr/bin/l2ctl
 ENTRYPOINT ["/usr/bin/l2ctl"]
+
+FROM runtime AS l2monitor
+COPY --from=builder /src/build/release/bin/l2monitor /usr/bin/l2monitor
+ENTRYPOINT ["/usr/bin/l2monitor"]
 
 FROM runtime AS l2replay
 COPY --from=builder /src/build/release/bin/l2replay /usr/bin/l2replay

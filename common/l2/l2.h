@@ -4,6 +4,7 @@
 #define L2_H
 
 #include "l2/book.h"
+#include "l2/calibrate.h"
 #include "l2/exact.h"
 #include "l2/features.h"
 #include "l2/gate.h"

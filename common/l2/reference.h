@@ -10,7 +10,7 @@
 #include "l2/types.h"
 
 #define L2_REFERENCE_VERSION_BYTES_MAX 64
-#define L2_PSI_WARN 0.10 /* of the threshold table; a calibrated one is never below it */
+#define L2_PSI_WARN 0.10 /* a calibrated threshold is never below these */
 #define L2_PSI_P2 0.25
 #define L2_RANGE_SPREAD_BPS_MAX 1000.0
 
@@ -20,7 +20,9 @@ struct l2_reference_feature {
     double low, high; /* [q0.0001, q0.9999] widened by one interquartile range each way, capped */
     double mean, sd;
     struct l2_psi_bins bins;
-    double psi_24h_warn, psi_24h_p2; /* max of the table's and the 95 %, 99 % quantile */
+    /* calibrated (l2/calibrate.h). A P2 of 24 h is two disjoint windows above psi_24h_p2, which may
+     * therefore be below psi_24h_warn. */
+    double psi_24h_warn, psi_24h_p2;
     double psi_30d_warn, psi_30d_p2;
 };
 
@@ -35,7 +37,7 @@ struct l2_reference {
     uint32_t bar_s;
     int64_t from_us, to_us; /* the training window */
     double snapshots_median; /* a bar */
-    struct l2_reference_feature feature[L2_COLUMNS]; /* n = 0: none; L2_MID_PRICE has no range */
+    struct l2_reference_feature feature[L2_COLUMNS]; /* n = 0: none; L2_MID_PRICE: moments alone */
     struct l2_estimate f1_buy, agreement; /* out of fold, of the L2 model */
     struct l2_estimate blind_f1_buy; /* of the L2-blind one */
 };

@@ -1,8 +1,8 @@
 /*
- * quality.h: `l2_quality_reference.json`, the references (l2/reference.h) of all cryptos of a model:
- * read, printed, written. docs/formats.md describes the fields. What is printed is read back to the
- * bit; what is read is bounded and checked, and an error names file, crypto, field, value and the
- * way out.
+ * quality.h: `l2_quality_reference.json`, the references (l2/reference.h) of all cryptos of a
+ * model: read, printed, written. docs/formats.md describes the fields. What is printed is read back
+ * to the bit; what is read is bounded and checked, and an error names file, crypto, field, value
+ * and the way out.
  */
 #ifndef QUALITY_H
 #define QUALITY_H
@@ -32,10 +32,19 @@ bool quality_version_ok(const char *version);
 
 /* `name` is for messages. On success the caller frees with quality_free. REJECT: what is wrong
  * with the text. */
-enum err_class quality_parse(const char *text, size_t n, const char *name,
+enum err_class quality_parse(const char *json, size_t n, const char *name,
                              struct quality_file *ret_file, struct err *err) MUST_CHECK;
 enum err_class quality_read(const char *path, struct quality_file *ret_file,
                             struct err *err) MUST_CHECK;
+/*
+ * Out-of-fold figures into the cryptos of a file: {SYMBOL: {"f1_buy": {"value", "low", "high"},
+ * "agreement": …, "blind_f1_buy": …}}, each of them optional. REJECT, and the file is then partly
+ * filled: what is wrong with the text; a symbol that the file has not.
+ */
+enum err_class quality_parse_estimates(const char *json, size_t n, const char *name,
+                                       struct quality_file *file, struct err *err) MUST_CHECK;
+enum err_class quality_read_estimates(const char *path, struct quality_file *file,
+                                      struct err *err) MUST_CHECK;
 void quality_free(struct quality_file *file); /* NULL-safe in its members */
 
 /* NULL: none of that symbol. */

@@ -39,18 +39,37 @@ static enum err_class load(FILE *in, const char *path, char **ret_text, size_t *
     return ERR_OK;
 }
 
-enum err_class quality_read(const char *path, struct quality_file *ret_file, struct err *err)
+static enum err_class load_path(const char *path, char **ret_text, size_t *ret_n, struct err *err)
 {
     FILE *const in = fopen(path, "rb");
-    char *text = NULL;
-    size_t n = 0;
 
     if (in == NULL)
         return err_set(err, ERR_REJECT, "%s: %s", path, strerror(errno));
-    enum err_class e = load(in, path, &text, &n, err);
+    const enum err_class e = load(in, path, ret_text, ret_n, err);
     (void)fclose(in);
+    return e;
+}
+
+enum err_class quality_read(const char *path, struct quality_file *ret_file, struct err *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+
+    enum err_class e = load_path(path, &text, &n, err);
     if (e == ERR_OK)
         e = quality_parse(text, n, path, ret_file, err);
+    free(text);
+    return e;
+}
+
+enum err_class quality_read_estimates(const char *path, struct quality_file *file, struct err *err)
+{
+    char *text = NULL;
+    size_t n = 0;
+
+    enum err_class e = load_path(path, &text, &n, err);
+    if (e == ERR_OK)
+        e = quality_parse_estimates(text, n, path, file, err);
     free(text);
     return e;
 }
@@ -68,9 +87,9 @@ static int compare(const void *symbol, const void *reference)
 
 const struct l2_reference *quality_find(const struct quality_file *file, const char *symbol)
 {
-    return file->cryptos_n == 0 ? NULL
-                                : bsearch(symbol, file->crypto, file->cryptos_n,
-                                          sizeof *file->crypto, compare);
+    return file->cryptos_n == 0
+               ? NULL
+               : bsearch(symbol, file->crypto, file->cryptos_n, sizeof *file->crypto, compare);
 }
 
 /* false: errno says why */

@@ -20,6 +20,7 @@ struct in {
     char where[WHERE_BYTES]; /* with a point at its end, or empty */
     struct err *err;
     enum err_class class;
+    const char *remedy;
 };
 
 static bool is_bad(const struct in *in)
@@ -30,8 +31,8 @@ static bool is_bad(const struct in *in)
 static void refuse(struct in *in, const char *key, const char *what)
 {
     if (!is_bad(in))
-        in->class = err_set(in->err, ERR_REJECT, "%.60s: %.*s%s: %s: " REMEDY, in->name,
-                            (int)sizeof in->where, in->where, key, what);
+        in->class = err_set(in->err, ERR_REJECT, "%.60s: %s%.40s: %s: %s", in->name, in->where, key,
+                            what, in->remedy);
 }
 
 static void refuse_number(struct in *in, const char *key, double x, double low, double high)
@@ -73,12 +74,13 @@ static void only(struct in *in, const json_t *o, const char *names)
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)o, key, value) {
-        char wanted[40];
-        const bool fits = strlen(key) < sizeof wanted - 2;
-        snprintf(wanted, sizeof wanted, " %.36s ", key);
-        if (!fits || strstr(names, wanted) == NULL)
-            refuse(in, wanted + 1, "not a field of this format");
+    json_object_foreach((json_t *)o, key, value)
+    {
+        char wanted[L2_SYMBOL_BYTES_MAX + 3];
+        const bool is_name = l2_symbol_ok(key, strlen(key)); /* fit to be shown, too */
+        snprintf(wanted, sizeof wanted, " %.32s ", key);
+        if (!is_name || strstr(names, wanted) == NULL)
+            refuse(in, is_name ? key : "a field", "not a field of this format");
     }
 }
 
@@ -201,10 +203,10 @@ static void feature(struct in *in, const json_t *features, int column,
         f->n = (uint32_t)integer(in, o, "n", 0, UINT32_MAX);
         f->null_share = number(in, o, "null_share", 0, 1);
         only(in, o,
-             f->n == 0                  ? " n null_share "
+             f->n == 0                ? " n null_share "
              : column == L2_MID_PRICE ? " n null_share mean sd "
-                                        : " n null_share mean sd range edges shares psi_24h "
-                                          "psi_30d ");
+                                      : " n null_share mean sd range edges shares psi_24h "
+                                        "psi_30d ");
         if (f->n > 0) {
             f->mean = number(in, o, "mean", -DBL_MAX, DBL_MAX);
             f->sd = number(in, o, "sd", 0, DBL_MAX);
@@ -276,7 +278,8 @@ static void cryptos(struct in *in, const json_t *all, struct quality_file *file)
         in->class = err_set(in->err, ERR_FATAL, "out of memory");
         return;
     }
-    json_object_foreach ((json_t *)all, symbol, o) {
+    json_object_foreach((json_t *)all, symbol, o)
+    {
         struct l2_reference *const r = &file->crypto[file->cryptos_n++];
         if (!l2_symbol_ok(symbol, strlen(symbol)))
             refuse(in, "cryptos", "a symbol that is not [A-Za-z0-9._-]{1,32}");
@@ -324,19 +327,31 @@ bool quality_version_ok(const char *version)
                n;
 }
 
+/* NULL, and err says why. */
+static json_t *load(const char *json, size_t n, const char *name, struct err *err)
+{
+    json_error_t why;
+
+    if (n > QUALITY_FILE_BYTES_MAX) {
+        err_set(err, ERR_REJECT, "%.60s: more than %d MiB: this is no reference", name,
+                QUALITY_FILE_BYTES_MAX >> 20);
+        return NULL;
+    }
+    json_t *const root = json_loadb(json, n, JSON_REJECT_DUPLICATES, &why);
+    if (root == NULL)
+        err_set(err, ERR_REJECT, "%.60s: line %d: %s", name, why.line, why.text);
+    return root;
+}
+
 enum err_class quality_parse(const char *json, size_t n, const char *name,
                              struct quality_file *ret_file, struct err *err)
 {
-    struct in in = {.name = name, .err = err, .class = ERR_OK};
+    struct in in = {.name = name, .err = err, .class = ERR_OK, .remedy = REMEDY};
     struct quality_file file = {.cryptos_n = 0};
-    json_error_t why;
+    json_t *const root = load(json, n, name, err);
 
-    if (n > QUALITY_FILE_BYTES_MAX)
-        return err_set(err, ERR_REJECT, "%.60s: more than %d MiB: this is no reference", name,
-                       QUALITY_FILE_BYTES_MAX >> 20);
-    json_t *const root = json_loadb(json, n, JSON_REJECT_DUPLICATES, &why);
     if (root == NULL)
-        return err_set(err, ERR_REJECT, "%.60s: line %d: %s: " REMEDY, name, why.line, why.text);
+        return err->class;
     whole(&in, root, &file);
     json_decref(root);
     if (is_bad(&in)) {
@@ -345,4 +360,45 @@ enum err_class quality_parse(const char *json, size_t n, const char *name,
     }
     *ret_file = file;
     return ERR_OK;
+}
+
+static void estimates(struct in *in, const json_t *root, struct quality_file *file)
+{
+    const char *symbol;
+    json_t *o;
+
+    if (!json_is_object(root))
+        refuse(in, "the file", "not a JSON object");
+    json_object_foreach((json_t *)root, symbol, o)
+    {
+        /* const is the caller's view of what the file owns */
+        struct l2_reference *const r = (struct l2_reference *)quality_find(file, symbol);
+        if (r == NULL || !json_is_object(o)) {
+            refuse(in, r == NULL ? "a symbol" : r->symbol,
+                   r == NULL ? "there are no bars of it" : "not an object");
+            return;
+        }
+        const size_t where = enter(in, symbol);
+        only(in, o, " f1_buy agreement blind_f1_buy ");
+        estimate(in, o, "f1_buy", &r->f1_buy);
+        estimate(in, o, "agreement", &r->agreement);
+        estimate(in, o, "blind_f1_buy", &r->blind_f1_buy);
+        leave(in, where);
+    }
+}
+
+enum err_class quality_parse_estimates(const char *json, size_t n, const char *name,
+                                       struct quality_file *file, struct err *err)
+{
+    struct in in = {.name = name,
+                    .err = err,
+                    .class = ERR_OK,
+                    .remedy = "'l2monitor reference --help' shows the fields"};
+    json_t *const root = load(json, n, name, err);
+
+    if (root == NULL)
+        return err->class;
+    estimates(&in, root, file);
+    json_decref(root);
+    return in.class;
 }

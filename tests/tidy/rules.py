@@ -33,7 +33,7 @@ OWNERS = [
     (re.compile(r"microhttpd\.h|curl/.*"), ["common/http"]),
     (re.compile(r"libpq-fe\.h"), ["common/pgc"]),
     (re.compile(r"argp\.h"), ["common/svc", "tools"]),
-    (re.compile(r"jansson\.h"), ["common/alerts", "common/codec", "common/http", "tools"]),
+    (re.compile(r"jansson\.h"), ["common/alerts", "common/codec", "common/http", "common/quality", "tools"]),
     (re.compile(r"zlib\.h"), ["common/codec", "tools/l2replay"]),
     (re.compile(r"cmocka\.h"), []),
     (re.compile(r"(xgboost|gsl)/.*|xxhash\.h"), ["common/model", "tools/l2sweep"]),

@@ -194,7 +194,7 @@ class Images(unittest.TestCase):
         done = self.hadolint(text)
         self.assertEqual(done.returncode, 0, done.stdout)
         self.assertNotEqual(self.hadolint(text + "RUN cd /tmp && sudo ls\n").returncode, 0)
-        for stage in ("feature-producer", "bar-archiver", "quality-monitor", "l2replay", "l2ctl"):
+        for stage in ("feature-producer", "bar-archiver", "quality-monitor", "l2replay", "l2ctl", "l2monitor"):
             self.assertIn(f"FROM runtime AS {stage}\n", text)
         self.assertRegex(text, r"(?m)^USER 65532:65532$")
 

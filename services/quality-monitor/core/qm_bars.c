@@ -58,7 +58,8 @@ static struct measured drift(const struct crypto *c, const struct l2_tally *t, i
 /* P2 of the 24 h PSI needs two disjoint windows: this one, and the one that ended as it began. */
 static void tell_psi_24h(struct qm_core *core, struct crypto *c, int64_t bar)
 {
-    struct measured m = drift(c, &c->psi_24h, bar, QM_PSI_24H, L2_KYLE_LAMBDA, SAMPLES_24H_MIN);
+    struct measured m = drift(c, &c->psi_24h, bar, QM_PSI_24H, L2_KYLE_LAMBDA,
+                              l2_psi_bars_min(core->options.bar_s, 1));
     const bool past = m.has_value && m.value > m.p2_above;
 
     (void)l2_tally_put(&c->psi_24h_p2, bar, past);
@@ -293,8 +294,8 @@ static void close_day(struct qm_core *core, struct crypto *c, int64_t day)
 
     for (unsigned i = 0; i < 3; i++) {
         l2_tally_advance(&c->psi_30d[i], bar);
-        const struct measured m =
-            drift(c, &c->psi_30d[i], bar, month_signals[i], month_columns[i], SAMPLES_30D_MIN);
+        const struct measured m = drift(c, &c->psi_30d[i], bar, month_signals[i], month_columns[i],
+                                        l2_psi_bars_min(core->options.bar_s, L2_PSI_LONG_DAYS));
         qm_tell(core, c, &m);
     }
     tell_kyle_p99(core, c, day);

@@ -188,7 +188,8 @@ static enum alert_state judge(const struct measured *m, const struct qm_signal_o
         return ALERT_NO_DATA;
     if (is_past(x, out->p2_below, out->p2_above) && !m->p2_held_back)
         return ALERT_P2;
-    if (is_past(x, out->warn_below, out->warn_above) || is_past(x, out->p2_below, out->p2_above))
+    /* held back, it is a warning only where it is past that: a calibrated P2 may lie below warn */
+    if (is_past(x, out->warn_below, out->warn_above))
         return ALERT_WARN;
     return ALERT_OK;
 }

@@ -9,7 +9,6 @@
 #define DAY_S 86400
 #define MONTH_DAYS 30
 #define SAMPLES_24H_MIN 48
-#define SAMPLES_30D_MIN 1440
 #define P99_DAYS 30
 #define P99_DAYS_MIN 20
 #define SPREAD_DAYS 90
