@@ -121,6 +121,8 @@ unsigned bus_partitions(const struct bus *bus); /* of the input topic */
  * that it names. An outage is not an error: it waits, and bus_connected says no. ERR_FATAL: fenced
  * (after an outage longer than the session now and then by itself, librdkafka #3437), refused a
  * right, or this process stood still for longer than its session; told again by every later call.
+ * Partitions that the group has given to nobody make it leave and join again (orphans.h): another
+ * revocation.
  */
 enum err_class bus_poll(struct bus *bus, int timeout_ms, struct bus_batch *ret_batch,
                         struct err *err) MUST_CHECK;

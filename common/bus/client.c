@@ -414,6 +414,18 @@ enum err_class client_new_member(struct client *client, const struct bus_setting
     return client_start(client, RD_KAFKA_CONSUMER, conf, ret_rk, err);
 }
 
+rd_kafka_resp_err_t client_subscribe(rd_kafka_t *rk, const char *const *topics, unsigned n)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)n);
+
+    for (unsigned i = 0; i < n; i++)
+        (void)rd_kafka_topic_partition_list_add(list, topics[i], RD_KAFKA_PARTITION_UA);
+    const rd_kafka_resp_err_t code = rd_kafka_subscribe(rk, list);
+
+    rd_kafka_topic_partition_list_destroy(list);
+    return code;
+}
+
 /*
  * In librdkafka 2.14.2 a handle that is destroyed without a close while a cooperative rebalance
  * waits in its queue waits for ever: its group never ends. A close serves what waits; but it waits

@@ -68,6 +68,8 @@ enum err_class client_new_member(struct client *client, const struct bus_setting
                                  unsigned settings_n, const char *group_id, const char *instance_id,
                                  unsigned session_timeout_ms, client_rebalance_fn on_its_rebalance,
                                  rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;
+/* Of a member: topics in place of those that it had. */
+rd_kafka_resp_err_t client_subscribe(rd_kafka_t *rk, const char *const *topics, unsigned n);
 /* Ends a member, whose queues are the caller's no more: no commit, and a static member does not
  * leave. NULL-safe. */
 void client_end_member(struct client *client, rd_kafka_t *rk);

@@ -10,6 +10,7 @@
  * which librdkafka's own auto.offset.reset passes over in silence.
  */
 #include "bus/admin.h"
+#include "bus/orphans.h"
 #include "bus/record.h"
 #include "bus/watch.h"
 
@@ -53,6 +54,7 @@ struct bus_consumer {
     rd_kafka_queue_t *queue;
     rd_kafka_queue_t *answers; /* of commits */
     struct watch *watch;
+    struct orphans *orphans;
     char *group_id;
     char *topics[BUS_CONSUMER_TOPICS_MAX];
     unsigned topics_n;
@@ -501,7 +503,7 @@ static enum err_class serve(struct bus_consumer *c, struct err *err)
     if (c->failed)
         return fail(c, &c->failure, err);
     send_commit(c);
-    return ERR_OK;
+    return orphans_serve(c->orphans, &failure) == ERR_OK ? ERR_OK : fail(c, &failure, err);
 }
 
 enum err_class bus_consumer_poll(struct bus_consumer *c, int timeout_ms,
@@ -610,19 +612,32 @@ static enum err_class copy_names(struct bus_consumer *c, const struct bus_consum
     return ok ? ERR_OK : err_set(err, ERR_FATAL, "bus: out of memory");
 }
 
+static enum err_class new_orphans(struct bus_consumer *c, struct err *err)
+{
+    unsigned partitions[BUS_CONSUMER_TOPICS_MAX];
+    const struct orphans_options options = {
+        .client = &c->client,
+        .rk = c->rk,
+        .group_id = c->group_id,
+        .topics = (const char *const *)c->topics,
+        .partitions = partitions,
+        .topics_n = c->topics_n,
+    };
+
+    for (unsigned t = 0; t < c->topics_n; t++)
+        partitions[t] = c->first[t + 1] - c->first[t];
+    return orphans_new(&options, &c->orphans, err);
+}
+
 static enum err_class join_group(struct bus_consumer *c, struct err *err)
 {
-    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new((int)c->topics_n);
-
     c->client.rk = NULL;
     (void)rd_kafka_poll_set_consumer(c->rk);
     c->queue = rd_kafka_queue_get_consumer(c->rk);
     c->answers = rd_kafka_queue_new(c->rk);
-    for (unsigned t = 0; t < c->topics_n; t++)
-        (void)rd_kafka_topic_partition_list_add(topics, c->topics[t], RD_KAFKA_PARTITION_UA);
-    const rd_kafka_resp_err_t code = rd_kafka_subscribe(c->rk, topics);
+    const rd_kafka_resp_err_t code =
+        client_subscribe(c->rk, (const char *const *)c->topics, c->topics_n);
 
-    rd_kafka_topic_partition_list_destroy(topics);
     return code == RD_KAFKA_RESP_ERR_NO_ERROR
                ? ERR_OK
                : client_err(&c->client, err, "subscribe", code, rd_kafka_err2str(code));
@@ -652,6 +667,8 @@ enum err_class bus_consumer_new(const struct bus_consumer_options *options,
     if (e == ERR_OK)
         e = watch_new(options->session_timeout_ms, &c->watch, err);
     if (e == ERR_OK)
+        e = new_orphans(c, err);
+    if (e == ERR_OK)
         e = join_group(c, err);
     if (e != ERR_OK)
         bus_consumer_free(c);
@@ -668,6 +685,7 @@ void bus_consumer_free(struct bus_consumer *c)
         finish_commits(c, FREE_WAIT_MS_MAX);
     record_release(c->messages, &c->messages_n);
     watch_free(c->watch);
+    orphans_free(c->orphans);
     if (c->answers != NULL)
         rd_kafka_queue_destroy(c->answers);
     if (c->queue != NULL)

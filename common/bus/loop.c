@@ -362,10 +362,22 @@ static void on_answer(rd_kafka_t *rk, void *opaque)
     rd_kafka_queue_yield(bus->queue);
 }
 
+static enum err_class new_orphans(struct bus *bus, struct err *err)
+{
+    const struct orphans_options options = {
+        .client = &bus->client,
+        .rk = bus->consumer,
+        .group_id = bus->group_id,
+        .topics = (const char *const *)&bus->input_topic,
+        .partitions = &bus->partitions_n,
+        .topics_n = 1,
+    };
+
+    return orphans_new(&options, &bus->orphans, err);
+}
+
 static enum err_class join_group(struct bus *bus, struct err *err)
 {
-    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
-
     bus->client.rk = NULL;
     (void)rd_kafka_poll_set_consumer(bus->consumer);
     bus->queue = rd_kafka_queue_get_consumer(bus->consumer);
@@ -373,14 +385,15 @@ static enum err_class join_group(struct bus *bus, struct err *err)
     rd_kafka_queue_cb_event_enable(bus->answers, on_answer, bus);
     enum err_class e = worker_start(bus->worker, bus->consumer, bus->queue, err);
 
-    (void)rd_kafka_topic_partition_list_add(topics, bus->input_topic, RD_KAFKA_PARTITION_UA);
+    if (e == ERR_OK)
+        e = new_orphans(bus, err);
     if (e == ERR_OK) {
-        const rd_kafka_resp_err_t code = rd_kafka_subscribe(bus->consumer, topics);
+        const rd_kafka_resp_err_t code =
+            client_subscribe(bus->consumer, (const char *const *)&bus->input_topic, 1);
 
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             e = client_err(&bus->client, err, "subscribe", code, rd_kafka_err2str(code));
     }
-    rd_kafka_topic_partition_list_destroy(topics);
     return e;
 }
 
@@ -432,6 +445,7 @@ void bus_free(struct bus *bus)
         return;
     worker_free(bus->worker); /* first: it asks the consumer */
     watch_free(bus->watch);
+    orphans_free(bus->orphans);
     record_release(bus->messages, &bus->messages_n);
     if (bus->answers != NULL) {
         rd_kafka_queue_cb_event_enable(bus->answers, NULL, NULL);

@@ -16,6 +16,7 @@
 #define BUS_LOOP_H
 
 #include "bus/admin.h"
+#include "bus/orphans.h"
 #include "bus/worker.h"
 
 /* The log does not hold what was to come next: its start moved past it, or it became shorter, and
@@ -67,6 +68,7 @@ struct bus {
     rd_kafka_queue_t *answers; /* of admin requests */
     struct worker *worker;
     struct watch *watch;
+    struct orphans *orphans;
     char *input_topic;
     char *group_id;
     char *transactional_id;

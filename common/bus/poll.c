@@ -217,6 +217,8 @@ static enum err_class serve(struct bus *bus, struct err *err)
     e = loop_serve_commit(bus, err);
     if (e == ERR_OK)
         e = group_serve(bus, err);
+    if (e == ERR_OK)
+        e = orphans_serve(bus->orphans, err);
     if (e != ERR_OK && !bus->failed)
         (void)loop_fail(bus, err, err);
     return e;

@@ -2,9 +2,10 @@
  * The smallest loop on bus.h: each record of IN is copied to OUT, its value prefixed with its
  * partition and offset. What the tests of exactly once start, kill, freeze and watch. Prints a line
  * an event.
+ * consumer=1: reads IN as a bus_consumer instead, and prints how many partitions it owns.
  *
  *   bus_echo BOOTSTRAP IN OUT GROUP INSTANCE [commit-ms=N] [session-ms=N] [buffer=N] [ends=1]
- * [ticks=1] [KEY=VALUE …]
+ * [ticks=1] [consumer=1] [KEY=VALUE …]
  */
 #include "bus/bus.h"
 #include "clk/clk.h"
@@ -30,6 +31,7 @@ struct echo {
     uint64_t sent;
     bool ends;
     bool connected;
+    bool consumer;
     bool ticks; /* commits at their time even when nothing moved, with an output each: what a clock
                    close does */
 };
@@ -170,6 +172,37 @@ static int loop(struct echo *e, struct err *err)
     return 0;
 }
 
+static int consume(const struct bus_options *o)
+{
+    const struct bus_consumer_options options = {.settings = o->settings,
+                                                 .settings_n = o->settings_n,
+                                                 .group_id = o->group_id,
+                                                 .group_instance_id = o->group_instance_id,
+                                                 .topics = &o->input_topic,
+                                                 .topics_n = 1,
+                                                 .session_timeout_ms = o->session_timeout_ms,
+                                                 .log = o->log};
+    struct bus_consumer *consumer = NULL;
+    const struct bus_consumer_record *records;
+    unsigned owned = 0;
+    unsigned n;
+    struct err err;
+    enum err_class e = bus_consumer_new(&options, &consumer, &err);
+
+    while (e == ERR_OK && !stopping) {
+        e = bus_consumer_poll(consumer, 100, &records, &n, &err);
+        if (bus_consumer_owned(consumer) != owned) {
+            owned = bus_consumer_owned(consumer);
+            printf("owned %u\n", owned);
+            fflush(stdout);
+        }
+    }
+    if (e != ERR_OK)
+        printf("failed %d %s\n", (int)err.class, err.text);
+    bus_consumer_free(consumer);
+    return e == ERR_OK ? 0 : 70;
+}
+
 int main(int argc, char **argv)
 {
     static struct echo e = {.commit_us = 20000};
@@ -207,11 +240,15 @@ int main(int argc, char **argv)
             e.ends = true;
         else if (strcmp(argv[i], "ticks") == 0)
             e.ticks = true;
+        else if (strcmp(argv[i], "consumer") == 0)
+            e.consumer = true;
         else
             settings[o.settings_n++] = (struct bus_setting){argv[i], value};
     }
     (void)signal(SIGTERM, on_signal);
     (void)signal(SIGINT, on_signal);
+    if (e.consumer)
+        return consume(&o);
     if (bus_new(&o, &e.bus, &err) != ERR_OK) {
         printf("failed %d %s\n", (int)err.class, err.text);
         return err.class == ERR_REJECT ? 78 : 69;

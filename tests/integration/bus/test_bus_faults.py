@@ -105,32 +105,8 @@ class Feed(threading.Thread):
         self.join(timeout=70)
 
 
-class BusFaults(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.stack = contextlib.ExitStack()
-        scratch = cls.stack.enter_context(tempfile.TemporaryDirectory(prefix="l2flow-bus-"))
-        port = l2kafka.free_port()
-        cls.broker = cls.stack.enter_context(l2kafka.Broker(scratch, settings={
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}"}))
-        cls.bootstrap = f"127.0.0.1:{port}"
-        cls.proxy = kp.Proxy(cls.broker.port, port)
-        cls.stack.callback(cls.proxy.close)
-        cls.admin = AdminClient({**QUIET, "bootstrap.servers": cls.bootstrap})
-        random.seed(20260101)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.stack.close()
-
-    def setUp(self):
-        self.topic = f"{self._testMethodName}-{os.getpid()}"
-        made = self.admin.create_topics([NewTopic(self.topic + side, PARTITIONS, 1) for side in (".in", ".out")])
-        for future in made.values():
-            future.result(timeout=60)
-        self.proxy.rules.clear()
-
-    # ---- what is checked
+class Copies:
+    """What is checked of a test that copied IN to OUT: its bootstrap, admin and topic."""
 
     def ends(self, side):
         """Log ends; a consumer of committed records would be told the last stable offsets."""
@@ -191,6 +167,32 @@ class BusFaults(unittest.TestCase):
             if time.monotonic() > deadline:
                 raise AssertionError(f"not at the end: {self.committed()} of {ends}:\n{echo.story()}")
             time.sleep(0.1)
+
+
+class BusFaults(Copies, unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = contextlib.ExitStack()
+        scratch = cls.stack.enter_context(tempfile.TemporaryDirectory(prefix="l2flow-bus-"))
+        port = l2kafka.free_port()
+        cls.broker = cls.stack.enter_context(l2kafka.Broker(scratch, settings={
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}"}))
+        cls.bootstrap = f"127.0.0.1:{port}"
+        cls.proxy = kp.Proxy(cls.broker.port, port)
+        cls.stack.callback(cls.proxy.close)
+        cls.admin = AdminClient({**QUIET, "bootstrap.servers": cls.bootstrap})
+        random.seed(20260101)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stack.close()
+
+    def setUp(self):
+        self.topic = f"{self._testMethodName}-{os.getpid()}"
+        made = self.admin.create_topics([NewTopic(self.topic + side, PARTITIONS, 1) for side in (".in", ".out")])
+        for future in made.values():
+            future.result(timeout=60)
+        self.proxy.rules.clear()
 
     # ---- tests
 

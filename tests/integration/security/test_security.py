@@ -529,6 +529,9 @@ class D_Matrix(unittest.TestCase):
                 code = code_of(lambda asked=asked: asked.result(20))
                 if own and group == PREFIX + own:
                     self.assertIsNone(code, f"{user} in {group}")
+                    # a member looks for partitions that are nobody's
+                    asked = client.describe_consumer_groups([group])[group]
+                    self.assertIsNone(code_of(lambda asked=asked: asked.result(20)), f"{user} in {group}")
                 else:
                     self.assertEqual(code, KafkaError.GROUP_AUTHORIZATION_FAILED, f"{user} in {group}")
 
