@@ -3,9 +3,9 @@
 Each rule is evaluated by promtool on made-up series, some that it must fire on and some that it must not; then the same with the rule
 spoiled both ways, so that a test that would pass anything is found out. Every metric and label that a rule or a board names is one of
 the programs'. A real Prometheus scrapes what the programs print and answers every query of every board.
-Seen to fail: with a rule's `for` gone, a threshold doubled, a comparison turned round, a metric renamed in a rule and in a board, a label
-misspelt in a board, a runbook's heading renamed, a rule without a case here, two panels of one id, a severity misspelt in a rule and in the routes, an
-inhibition of an alert that is not there.
+Seen to fail: with a rule's `for` gone, a threshold doubled, a comparison turned round, a metric renamed in a rule, in a board and in the
+runbook, a label misspelt in a board, a runbook's heading renamed, a rule without a case here, two panels of one id, a severity misspelt in
+a rule and in the routes, an inhibition of an alert that is not there.
 """
 
 import functools
@@ -54,6 +54,11 @@ CASES = {
                                            'l2flow_qm_not_folded_total{instance="a", job="j", topic="l2.bars"}': "0x20"},
                                       {'l2flow_qm_undecodable_total{instance="a", job="j", topic="l2.bars"}': "5x20",
                                        'l2flow_qm_not_folded_total{instance="a", job="j", topic="l2.bars"}': "0x20"}),
+    "L2flowSignalP2": (10, {'l2flow_qm_p2{instance="a", job="j", signal="l2_latch"}': "2x20", 'l2flow_qm_p2{instance="a", job="j", signal="l2_f1"}': "0x20",
+                            'l2flow_sink_configured{instance="a", job="j", sink="alertmanager"}': "0x20"},
+                       {'l2flow_qm_p2{instance="a", job="j", signal="l2_latch"}': "2x20",
+                        'l2flow_sink_configured{instance="a", job="j", sink="alertmanager"}': "1x20",
+                        'l2flow_qm_p2{instance="b", job="j", signal="l2_latch"}': "0x20"}),
     "L2flowLeakage": (90, {'l2flow_qm_proofs_total{instance="a", job="j", verdict="other"}': "0x60 1x60"},
                       {'l2flow_qm_proofs_total{instance="a", job="j", verdict="other"}': "4x120",
                        'l2flow_qm_proofs_total{instance="a", job="j", verdict="same"}': "0+1x120"}),
@@ -219,6 +224,20 @@ class Routes(unittest.TestCase):
                 if name == "alertname":
                     for part in pattern.split("|") if "(" not in pattern else [pattern]:
                         self.assertTrue(any(re.fullmatch(part, known) for known in names), matcher)
+
+
+class Pages(unittest.TestCase):
+    def test_metrics_that_the_docs_name_are_there(self):
+        """In text and in commands, `l2flow_x_(a|b)` as a pattern of grep among them."""
+        found = 0
+        for path in [*ROOT.glob("docs/**/*.md"), *ROOT.glob("services/*/README.md"), *ROOT.glob("deploy/**/*.md"), ROOT / "README.md"]:
+            pattern = r"(?<!/)\b(l2flow_(?:fp|ba|qm|sink|registry)_\w*)(?:\(([\w|]+)\)(\w*))?"
+            for name, options, end in re.findall(pattern, path.read_text()):
+                for option in options.split("|"):
+                    full = name + option + end
+                    found += 1
+                    self.assertTrue(full in series() or f"{full}_bucket" in series(), f"{path.relative_to(ROOT)}: {full}")
+        self.assertGreater(found, 100)
 
 
 class Scraped(http.server.BaseHTTPRequestHandler):
