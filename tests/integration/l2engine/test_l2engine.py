@@ -1,5 +1,8 @@
 """The example engine on a real broker: every arm's prediction once, though it is killed twice in the middle; the arm that is
 executed is the one that the rules say, by a re-implementation of both; features are waited for, and missed.
+
+Seen to fail on: predictions not read back at a restart (the latch is forgotten), candles begun at the committed offset (so is the
+momentum), what was predicted predicted again, positions that are not committed, pinned models that are not looked at.
 """
 
 import contextlib
