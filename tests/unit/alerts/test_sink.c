@@ -326,6 +326,19 @@ static void odd_bytes(void **state)
     free(r.body);
 }
 
+/* Zeros are good JSON, and what stores it (PostgreSQL, say) refuses them. */
+static void zeros_are_replaced(void **state)
+{
+    static const char zero[] = "a\x00z";
+    struct codec_alert a = alert_of(CODEC_ALERT_STATE_P2, CODEC_ALERT_STATE_WARN);
+
+    (void)state;
+    a.summary = (struct codec_str){.data = zero, .n = 3};
+    struct sink_request r = one(SINK_WEBHOOK, &a);
+    assert_non_null(strstr(r.body, "\"summary\":\"a\xEF\xBF\xBDz\""));
+    free(r.body);
+}
+
 static void texts_are_bounded(void **state)
 {
     struct codec_alert a = alert_of(CODEC_ALERT_STATE_WARN, CODEC_ALERT_STATE_OK);
@@ -487,6 +500,7 @@ int main(void)
         cmocka_unit_test(a_retraining_is_one_run),
         cmocka_unit_test(run_ids_are_of_airflows_alphabet),
         cmocka_unit_test(odd_bytes),
+        cmocka_unit_test(zeros_are_replaced),
         cmocka_unit_test(texts_are_bounded),
         cmocka_unit_test(who_wants_what),
         cmocka_unit_test(answers),
