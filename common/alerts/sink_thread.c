@@ -12,6 +12,7 @@
 
 #define SESSION_MS 10000
 #define POLL_MS 100 /* how long a stop may wait */
+#define SETTLE_MS 1000
 #define KEEP_US CLK_US_PER_S /* while records are at work, polls come as often as this */
 #define TELL_US (30 * CLK_US_PER_S) /* how often an outage is told again */
 
@@ -401,6 +402,18 @@ static enum err_class take_records(struct sink_thread *t, struct err *err)
 
 /* ---- the thread ---- */
 
+/* Not all sinks know a repetition: theirs go on when the position is safe at the broker, so that a
+ * crash repeats one poll's at most. */
+static enum err_class commit(struct sink_thread *t, uint64_t mark, bool wait, struct err *err)
+{
+    if (bus_consumer_commit(t->consumer, mark, err) != ERR_OK)
+        return err->class;
+    while (wait && !sink_stopping(t) && !bus_consumer_settle(t->consumer, SETTLE_MS))
+        if (sink_poll_nothing(t, 0, err) != ERR_OK)
+            return err->class;
+    return ERR_OK;
+}
+
 /* What was handed out is settled. Also where no record came: behind the last one lie the markers of
  * the transactions that wrote them, and a position before those would look like a lag. */
 static enum err_class step(struct sink_thread *t, struct err *err)
@@ -413,8 +426,9 @@ static enum err_class step(struct sink_thread *t, struct err *err)
         return err->class;
     if (bus_consumer_mark(t->consumer, &mark, err) != ERR_OK || work(t, err) != ERR_OK)
         return err->class;
+    const bool wait = t->items_n > 0 && sink_batch_max(t->style.kind) == 1;
     drop_items(t);
-    return t->is_left ? ERR_OK : bus_consumer_commit(t->consumer, mark, err);
+    return t->is_left ? ERR_OK : commit(t, mark, wait, err);
 }
 
 static void *thread_main(void *argument)

@@ -392,6 +392,9 @@ enum err_class bus_consumer_mark(struct bus_consumer *consumer, uint64_t *ret_ma
                                  struct err *err) MUST_CHECK;
 enum err_class bus_consumer_commit(struct bus_consumer *consumer, uint64_t mark,
                                    struct err *err) MUST_CHECK;
+/* Waits at most timeout_ms for the commits under way: false: some are still. For those who must not
+ * repeat much after a crash. */
+bool bus_consumer_settle(struct bus_consumer *consumer, int timeout_ms);
 unsigned bus_consumer_owned(const struct bus_consumer *consumer); /* partitions */
 /* All below is committed, or safe to be; -1: the partition is not ours, or none of it is. */
 int64_t bus_consumer_position(const struct bus_consumer *consumer, unsigned topic,

@@ -229,6 +229,15 @@ static void finish_commits(struct bus_consumer *c, int ms_max)
     }
 }
 
+bool bus_consumer_settle(struct bus_consumer *c, int timeout_ms)
+{
+    finish_commits(c, timeout_ms);
+    for (unsigned i = 0; i < c->places_n; i++)
+        if (is_due(&c->places[i]))
+            return false;
+    return true;
+}
+
 enum err_class bus_consumer_mark(struct bus_consumer *c, uint64_t *ret_mark, struct err *err)
 {
     if (c->failed)
