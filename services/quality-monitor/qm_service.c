@@ -348,6 +348,7 @@ static void on_record(struct service *s, const struct bus_merge_record *record)
                                   symbol)) == QM_PENDING &&
            !svc_stopping(s->svc)) {
         svc_alive(s->svc);
+        connect_registry_export(s->registry, s->metrics, M_REGISTRY);
         (void)nanosleep(&registry_wait, NULL);
     }
     if (folded == QM_PENDING)
