@@ -111,7 +111,8 @@ class LiveEngine(unittest.TestCase):
         cls.addClassCleanup(cls.stack.close)
         cls.folder = pathlib.Path(cls.stack.enter_context(tempfile.TemporaryDirectory()))
         cls.bootstrap = cls.stack.enter_context(l2kafka.shared_or_own(cls.folder / "kafka"))
-        cls.client = confluent_kafka.Producer({"bootstrap.servers": cls.bootstrap})
+        # idempotent, so that a retry puts nothing behind what came after it
+        cls.client = confluent_kafka.Producer({"bootstrap.servers": cls.bootstrap, "enable.idempotence": True})
 
     def begin(self, symbols):
         self.prefix = f"engine-{os.getpid()}-{self._testMethodName}."
@@ -188,7 +189,8 @@ class LiveEngine(unittest.TestCase):
 
     def check(self, symbol, i, arms):
         market, (want, executed, reason) = self.markets[symbol], self.expected(symbol, i)
-        where = f"{symbol} bar {i}"
+        said = {arm: (r["route_reason"], r["freshness_seconds"], r["rollout_version"], r["produced_time"]) for arm, r in arms.items()}
+        where = f"{symbol} bar {i}: {said}"
         self.assertEqual(set(arms), set(want), where)
         self.assertEqual([arm for arm, r in arms.items() if r["executed"]], [executed], where)
         self.assertEqual({r["route_reason"] for r in arms.values()}, {reason}, where)
