@@ -109,6 +109,8 @@ def thresholds(paths, before, apart, windows):
 
 def calibrate(codes, bins, shares, day_bars, seed):
     """codes: days × bars, −1 where there is none."""
+    if (codes >= 0).sum() < day_bars // 2:  # no window that is measured
+        return (0.10, 0.25), (0.10, 0.25)
     days = len(codes)
     hot = np.stack([codes == b for b in range(bins)], axis=2).astype(float)
     by_day = hot.sum(axis=1)
@@ -165,19 +167,21 @@ def reference(frame, column, bar_s):
 # ---- bars
 
 
-def market(rng, bars_n, bar_s, missing, start):
+def market(rng, bars_n, bar_s, missing, start, without=()):
     """Synthetic: autocorrelated, heavy-tailed and tied columns; nulls, and bars that are not there."""
-    x = np.zeros(bars_n)
+    x, slow = np.zeros(bars_n), np.zeros(bars_n)
     noise = rng.standard_normal((6, bars_n))
     for i in range(1, bars_n):
-        x[i] = 0.9 * x[i - 1] + math.sqrt(1 - 0.81) * noise[0, i]
+        x[i] = 0.9 * x[i - 1] + math.sqrt(1 - 0.9**2) * noise[0, i]
+        slow[i] = 0.99 * slow[i - 1] + math.sqrt(1 - 0.99**2) * noise[5, i]
     frame = pd.DataFrame({
-        "mid_price": 60000 * np.exp(np.cumsum(noise[1]) * 0.001), "spread_bps": np.exp(2 * x - 3),
+        "mid_price": 60000 * np.exp(np.cumsum(noise[1]) * 0.001), "spread_bps": np.exp(2 * slow - 3),
         "depth_imbalance_l1": np.round(np.tanh(noise[2]), 1), "depth_imbalance_l5": np.where(noise[3] < 0.5, 0.0, np.tanh(x)),
         "ofi_15m": noise[4] / np.abs(noise[5] + 1e-6), "kyle_lambda": 3e-6 * (1 + x),
     }, index=start // bar_s + np.arange(bars_n))
     for column, share in zip(COLUMNS[1:], (0.0, 0.001, 0.02, 0.3, 0.01)):
         frame.loc[rng.random(bars_n) < share, column] = np.nan
+    frame[list(without)] = np.nan
     frame["snapshots"] = rng.integers(8000, 9000, bars_n)
     return frame[rng.random(bars_n) >= missing]
 
@@ -262,13 +266,14 @@ class Reference(Case):
         # an autocorrelated feature wanders further from its reference
         features = text["cryptos"]["AAAUSDT"]["features"]
         self.assertGreater(features["kyle_lambda"]["psi_24h"]["warn"], 2 * features["ofi_15m"]["psi_24h"]["warn"])
+        self.assertGreater(features["spread_bps"]["psi_30d"]["p2"], 0.3)  # one that the table does not decide
 
     def test_other_bars_and_little_history(self):
         # faults: 96 bars a day whatever the bar; the table's threshold not kept where nothing can be calibrated
         rng = np.random.default_rng(2)
         for bar_s, bars_n, missing in ((3600, 62 * 24, 0.1), (1800, 90, 0), (900, 3 * 96, 0.01), (900, 1, 0)):
             with self.subTest(bar_s=bar_s, bars_n=bars_n):
-                frames = {"X": market(rng, bars_n, bar_s, missing, 1700006400)}
+                frames = {"X": market(rng, bars_n, bar_s, missing, 1700006400, ("depth_imbalance_l1", "depth_imbalance_l5", "ofi_15m"))}
                 write(self.folder / "b.avro", frames, bar_s)
                 monitor("reference", self.folder / "b.avro", "-q", "-o", self.folder / "r.json", "--days-min", 1)
                 self.compare(json.loads((self.folder / "r.json").read_text()), frames, bar_s)
