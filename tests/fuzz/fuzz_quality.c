@@ -1,5 +1,5 @@
 /* Any text as l2_quality_reference.json: what is taken prints, and is then taken again, the same.
- */
+ * Seen to fail: 6 digits for 17; "-0" for "-0.0". */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
