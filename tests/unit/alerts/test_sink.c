@@ -1,6 +1,11 @@
 /*
  * What each system around us is told of an alert, to the byte, and what its answers mean.
- * Seen to fail: SEEN
+ * Seen to fail: with the partition left out of Loki's labels or the version out of its times; with
+ * a grouped alert that goes on firing, a severity that stays when another begins, a start behind
+ * its end; with 260 taken for a yes or repeated, 404 or 409 for a refusal; with a token's bytes
+ * unchecked, or one too many of them; with a reason cut too early, or with control bytes in it;
+ * with zeros, NaN and a header's bytes let through; with ".." in a run's id, or the state's time in
+ * it; with grouped alerts sent, and the age off by one.
  */
 #include "alerts/sink.h"
 

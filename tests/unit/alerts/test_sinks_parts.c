@@ -1,6 +1,9 @@
 /*
  * What fires, the waits between attempts, and what of a configuration is refused before anything
- * connects. Seen to fail: SEEN
+ * connects. Seen to fail: with a grouped alert that fires on, a key equal to its beginning,
+ * resolved ones dropped early, bytes not given back; with waits that grow without bound; with the
+ * profile taken the wrong way round, a password without a user, a user beside a token, a sweep that
+ * is a byte longer or another value.
  */
 #include "alerts/sink_thread.h"
 

@@ -1,7 +1,8 @@
 /*
  * The client against a server that follows a script: what is retried, what is not, and every bound.
  * Planted faults that these tests were seen to find: 5xx taken for an answer, Retry-After ignored,
- * FOLLOWLOCATION 1, the bound of the body off by one, cancel without the wake-up.
+ * FOLLOWLOCATION 1, the bound of the body off by one, cancel without the wake-up, the asked wait of
+ * an earlier attempt told again, the old token kept.
  */
 #include "clk/clk.h"
 #include "http/client.h"
@@ -167,16 +168,23 @@ static void test_get_and_post(void **state)
 
 static void test_bearer(void **state)
 {
-    static const char *const script[] = {ANSWER("200", "", "")};
+    static const char *const script[] = {ANSWER("200", "", ""), ANSWER("200", "", ""),
+                                         ANSWER("200", "", "")};
     struct server s;
     struct http_answer a;
     struct err err;
 
     (void)state;
-    start(&s, script, 1);
+    start(&s, script, 3);
     struct http_client *c = client(&s, (struct http_client_options){.bearer = "tok"});
     assert_int_equal(http_client_do(c, &get, &a, &err), ERR_OK);
     assert_non_null(strstr(s.seen[0], "Authorization: Bearer tok\r\n"));
+    assert_int_equal(http_client_set_bearer(c, "another", &err), ERR_OK);
+    assert_int_equal(http_client_do(c, &get, &a, &err), ERR_OK);
+    assert_non_null(strstr(s.seen[1], "Authorization: Bearer another\r\n"));
+    assert_int_equal(http_client_set_bearer(c, "", &err), ERR_OK);
+    assert_int_equal(http_client_do(c, &get, &a, &err), ERR_OK);
+    assert_null(strstr(s.seen[2], "Authorization"));
     http_client_free(c);
     stop(&s);
 }
@@ -220,8 +228,11 @@ static void test_attempts_and_late_retry_after(void **state)
     const int64_t before = clk_mono_us();
     assert_int_equal(http_client_do(c, &get, &a, &err), ERR_RETRY); /* a minute is past it */
     assert_true(clk_mono_us() - before < 4 * CLK_US_PER_S);
-    http_client_free(c);
+    assert_int_equal(http_client_asked_wait_ms(c), 60000);
     stop(&s);
+    assert_int_equal(http_client_do(c, &once, &a, &err), ERR_RETRY); /* nobody is there */
+    assert_int_equal(http_client_asked_wait_ms(c), 0);
+    http_client_free(c);
 }
 
 static void test_bounds(void **state)
