@@ -105,7 +105,7 @@ const struct metric_row qm_metric_rows[] = {
                           .buckets = second_buckets},
     [M_HEARTBEAT] = {.name = "l2flow_qm_heartbeat_timestamp_seconds",
                      .kind = METRIC_GAUGE,
-                     .help = "when the monitor's own heartbeat was sent last, Unix time"},
+                     .help = "when Kafka took the monitor's own heartbeat last, Unix time"},
     [M_PROOFS] = {.name = "l2flow_qm_proofs_total",
                   .kind = METRIC_COUNTER,
                   .help =

@@ -75,6 +75,7 @@ struct service {
     struct bus_merge *merge;
     struct bus_reader *heartbeats;
     struct bus_producer *beats;
+    uint64_t beats_delivered;
     struct bus_txn *txn;
     struct sinks *sinks;
     struct qm_prover *prover;
@@ -469,6 +470,17 @@ static void step_silence(struct service *s, int64_t now_us)
     qm_alerts_inhibit(s->alerts, inhibited);
 }
 
+/* A heartbeat is one when Kafka has it: what is queued before a broker that is away is none. */
+static void note_beats(struct service *s)
+{
+    const uint64_t n = bus_producer_delivered(s->beats);
+
+    if (n == s->beats_delivered)
+        return;
+    s->beats_delivered = n;
+    metrics_set(s->metrics, M_HEARTBEAT, 0, (double)clk_real_us(s->clk) / 1e6);
+}
+
 static enum err_class beat(struct service *s, int64_t now_us, struct err *err)
 {
     char key[NAME_BYTES_MAX];
@@ -489,8 +501,10 @@ static enum err_class beat(struct service *s, int64_t now_us, struct err *err)
 
     if (bus_producer_send(s->beats, s->topics[TOPICS_HEARTBEAT], &output, err) == ERR_FATAL)
         return err->class;
-    metrics_set(s->metrics, M_HEARTBEAT, 0, (double)clk_real_us(s->clk) / 1e6);
-    return bus_producer_poll(s->beats, 0, err) == ERR_FATAL ? err->class : ERR_OK;
+    if (bus_producer_poll(s->beats, 0, err) == ERR_FATAL)
+        return err->class;
+    note_beats(s);
+    return ERR_OK;
 }
 
 static enum err_class tick(struct service *s, struct err *err)
