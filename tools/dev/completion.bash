@@ -10,7 +10,7 @@ _l2flow_run() {
             deps) words="build kafka python database postgres sinks test tsan" ;;
             fuzz) words="--seconds --jobs --only --merge --no-save --build" ;;
             soak) words="--cycles --faults --seed" ;;
-            bench) words="rate decode latency restart memory flat cost archiver rolling takeover --quick" ;;
+            bench) words="rate decode latency restart memory flat cost archiver monitor rolling takeover --quick" ;;
             completion) words="bash" ;;
             *) words="" ;;
         esac
