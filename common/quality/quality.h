@@ -57,7 +57,8 @@ enum err_class quality_print(const struct quality_file *file, char **ret_text, s
  * the file and in each of its cryptos. */
 enum err_class quality_name_by_content(struct quality_file *file, struct err *err) MUST_CHECK;
 void quality_name(struct quality_file *file, const char *version); /* one that is ok */
-/* PATH.tmp, synced, then renamed: PATH is whole, or what it was before. FATAL: the disk. */
+/* PATH.tmp, synced, then renamed: PATH is whole, or what it was before. FATAL: the disk.
+ * REJECT: PATH is there and no regular file. */
 enum err_class quality_write(const struct quality_file *file, const char *path,
                              struct err *err) MUST_CHECK;
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum err_class load(FILE *in, const char *path, char **ret_text, size_t *ret_n,
@@ -107,8 +108,11 @@ static bool store(FILE *out, const char *text, size_t n)
 enum err_class quality_write(const struct quality_file *file, const char *path, struct err *err)
 {
     char tmp[PATH_MAX], *text = NULL;
+    struct stat is;
     size_t n = 0;
 
+    if (lstat(path, &is) == 0 && !S_ISREG(is.st_mode)) /* the rename would put an end to it */
+        return err_set(err, ERR_REJECT, "%s: not a regular file", path);
     if (snprintf(tmp, sizeof tmp, "%s.tmp", path) >= (int)sizeof tmp)
         return err_set(err, ERR_REJECT, "%.80s…: a path too long", path);
     if (quality_print(file, &text, &n, err) != ERR_OK)

@@ -174,7 +174,8 @@ static void fill(struct monitor *w, struct market *m)
 static const struct {
     double shift, scale;
 } drifts[] = {{0.5, 1}, {1, 1}, {1.5, 1}, {2, 1}, {3, 1}, {0, 1.5}, {0, 2}, {0, 3}};
-enum { DRIFTS = sizeof drifts / sizeof *drifts, SIGNALS = 4, NEVER = 1000 };
+enum { DRIFTS = sizeof drifts / sizeof *drifts, SIGNALS = 4 };
+#define NEVER 1000.0 /* days */
 
 /* Days to: short warn, short P2, long warn, long P2. */
 struct delays {

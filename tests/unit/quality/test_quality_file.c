@@ -1,6 +1,7 @@
 /* l2_quality_reference.json: printed and read back it is the same to the bit, and whatever is wrong
  * with a file is named. Seen to fail: 16 digits for 17; "-0" for "-0.0"; a threshold of 0.1
- * refused; cryptos not sorted; a field of no format passed over; the shares' sum not looked at. */
+ * refused; cryptos not sorted; a field of no format passed over; the shares' sum not looked at; a
+ * device or link replaced. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -288,6 +289,11 @@ static void files(void **state)
     assert_string_equal(back.version, file.version);
     quality_free(&back);
     assert_int_equal(quality_write(&file, "/nowhere/x", &err), ERR_FATAL);
+    snprintf(tmp, sizeof tmp, "%s.link", path);
+    assert_int_equal(symlink("/dev/null", tmp), 0); /* as a device: it must stay what it is */
+    assert_int_equal(quality_write(&file, tmp, &err), ERR_REJECT);
+    assert_true(readlink(tmp, (char[16]){0}, 15) > 0);
+    unlink(tmp);
     assert_int_equal(quality_read("/nowhere/x", &back, &err), ERR_REJECT);
     assert_int_equal(quality_parse("{}", (size_t)QUALITY_FILE_BYTES_MAX + 1, "x", &back, &err),
                      ERR_REJECT);
