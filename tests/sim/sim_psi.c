@@ -2,7 +2,8 @@
  * sim_psi: what calibrated PSI thresholds do on a synthetic market, watched by the monitor's rules:
  * false alarms of an undrifted one, and how soon a planted drift is found.
  *
- *   sim_psi                the test: 200 crypto-months for each φ, and the large drifts
+ *   sim_psi                the test: 250 crypto-months for each φ, 200 weeks of 5 cryptos in
+ *                          shadow, and the large drifts
  *   sim_psi --table        the tables of docs/quality.md and docs/decisions/psi-calibration.md
  *
  * Synthetic: a feature is a Gaussian AR(1), x_t = φ x_{t−1} + √(1 − φ²) ε_t, by the 15-min bar; PSI
@@ -26,6 +27,7 @@
 #define BAR_US (BAR_S * L2_US_PER_S)
 #define TRAINING_DAYS_MAX 180
 #define CRYPTOS_MAX 200
+#define MONTHS_MAX 10
 
 static const double phis[] = {0, 0.3, 0.6, 0.8, 0.9, 0.95};
 enum { PHIS = sizeof phis / sizeof *phis };
@@ -134,12 +136,19 @@ static void step(struct monitor *w, double x, bool ret_changed[2])
 
 /* ---- false alarms */
 
+#define TOGETHER 5 /* cryptos that go through shadow at once, for WEEKS_A_MONTH weeks each */
+#define WEEKS_A_MONTH 4
+#define WEEKS_MAX (CRYPTOS_MAX / TOGETHER * MONTHS_MAX * WEEKS_A_MONTH)
+
 struct alarms {
+    bool has_p2[WEEKS_MAX]; /* a week of five cryptos: one of them had a P2 */
+    uint32_t weeks;
     uint32_t months, warns[2], p2s[2], crowded[2]; /* months with more than one warn */
     double warn[2], p2[2]; /* mean thresholds */
 };
 
-static void watch_month(struct monitor *w, struct market *m, struct alarms *a)
+/* `week`: the month's first. */
+static void watch_month(struct monitor *w, struct market *m, struct alarms *a, uint32_t week)
 {
     uint32_t warns[2] = {0}, p2s[2] = {0};
     bool changed[2];
@@ -151,8 +160,11 @@ static void watch_month(struct monitor *w, struct market *m, struct alarms *a)
             const enum alert_state is = w->alert[k].state;
             warns[k] += changed[k] && is >= ALERT_WARN && was[k] < ALERT_WARN;
             p2s[k] += is == ALERT_P2;
+            if (is == ALERT_P2 && i < WEEKS_A_MONTH * 7 * DAY_BARS)
+                a->has_p2[week + i / (7 * DAY_BARS)] = true;
         }
     }
+    a->weeks = week + WEEKS_A_MONTH > a->weeks ? week + WEEKS_A_MONTH : a->weeks;
     a->months++;
     for (int k = 0; k < 2; k++) {
         a->warns[k] += warns[k];
@@ -212,7 +224,7 @@ static void watch_drift(const struct monitor *filled, struct market m, struct de
 /* ---- one φ: each crypto has a training window of its own, then months without a drift, then one
  * month of each drift. alarms[0]: calibrated, [1]: by the quantile of single windows */
 
-static void run(double phi, uint32_t days, uint32_t cryptos, uint32_t months,
+static void run(double phi, uint32_t days, uint32_t cryptos, uint32_t months, bool with_plain,
                 struct alarms ret_alarms[2], struct delays *ret_delays)
 {
     static struct monitor w;
@@ -226,13 +238,13 @@ static void run(double phi, uint32_t days, uint32_t cryptos, uint32_t months,
         train(&m, days, &r, detail);
         const struct market then = m;
         const uint64_t seed = chance;
-        for (int k = 1; k >= 0; k--) {
+        for (int k = with_plain ? 1 : 0; k >= 0; k--) {
             m = then;
             chance = seed;
             start(&w, &r, detail, k == 1);
             fill(&w, &m);
             for (uint32_t i = 0; i < months; i++)
-                watch_month(&w, &m, &ret_alarms[k]);
+                watch_month(&w, &m, &ret_alarms[k], (c / TOGETHER * months + i) * WEEKS_A_MONTH);
             for (int i = 0; i < 2; i++) {
                 ret_alarms[k].warn[i] += w.by[i].warn / cryptos;
                 ret_alarms[k].p2[i] += w.by[i].p2 / cryptos;
@@ -299,6 +311,7 @@ static void print_delays(double phi, struct delays *d)
 
 #define WARNS_A_MONTH_MAX 1.0
 #define P2_MONTHS_MAX 0.06
+#define SHADOW_PASSED_MIN 0.9
 #define LARGE 4           /* shift 3 sd */
 #define LARGE_P2_DAYS 7.0 /* 95 % of them, by either window */
 
@@ -306,7 +319,7 @@ static void print_delays(double phi, struct delays *d)
 
 static int check(double phi, const struct alarms *a, const struct delays *d)
 {
-    uint32_t found = 0;
+    uint32_t found = 0, passed = 0;
     int faults = 0;
 
     for (int k = 0; k < 2 && d->n >= JUDGED; k++) {
@@ -317,6 +330,11 @@ static int check(double phi, const struct alarms *a, const struct delays *d)
             faults++;
         }
     }
+    for (uint32_t i = 0; i < a->weeks; i++)
+        passed += !a->has_p2[i];
+    printf("phi %.2f: %u of %u weeks of %d cryptos without a P2\n", phi, passed, a->weeks,
+           TOGETHER);
+    faults += d->n >= JUDGED && passed < SHADOW_PASSED_MIN * a->weeks;
     for (uint32_t c = 0; c < d->n; c++)
         found += fmin(d->day[LARGE][1][c], d->day[LARGE][3][c]) <= LARGE_P2_DAYS;
     if (d->n >= JUDGED && found < 0.95 * d->n) {
@@ -333,8 +351,9 @@ static int test(uint32_t cryptos)
     static struct delays delays;
     int faults = 0;
 
+    assert(cryptos < JUDGED || cryptos % TOGETHER == 0);
     for (size_t i = 0; i < PHIS; i++) {
-        run(phis[i], 90, cryptos, cryptos < JUDGED ? 1 : 200 / cryptos, alarms, &delays);
+        run(phis[i], 90, cryptos, cryptos < JUDGED ? 1 : 10, false, alarms, &delays);
         faults += check(phis[i], &alarms[0], &delays);
         print_alarms(phis[i], 90, "calibrated", &alarms[0]);
     }
@@ -349,7 +368,7 @@ static int tables(uint32_t cryptos)
 
     for (int w = 0; w < 3; w++) {
         for (size_t i = 0; i < PHIS; i++) {
-            run(phis[i], windows[w], cryptos, 5, alarms, &delays[i]);
+            run(phis[i], windows[w], cryptos, 5, true, alarms, &delays[i]);
             print_alarms(phis[i], windows[w], "single windows", &alarms[1]);
             print_alarms(phis[i], windows[w], "calibrated", &alarms[0]);
         }
