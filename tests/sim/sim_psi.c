@@ -10,7 +10,8 @@
  * looks at ranks alone, so that any other monotone of it gives the same figures.
  *
  * Seen to fail: with the plain quantiles of single windows for thresholds (4.7 to 17.6 warnings a
- * month), with P2 thresholds three times too high (19 of 25 large drifts found, and none).
+ * month), with P2 thresholds three times too high (19 of 25 large drifts found, and none), with
+ * the table's P2 of 0.25 for all (0 to 183 of 200 weeks without one).
  */
 #include <assert.h>
 #include <math.h>
