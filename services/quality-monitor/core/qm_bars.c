@@ -103,18 +103,21 @@ static void tell_cadence(struct qm_core *core, struct crypto *c, int64_t bar, ui
 
 /* ---- what the purge holds back ---- */
 
-/* What the NaN rate's own rule needs to be entered: the nulls that three in a row all have. A bar
- * that is missing has no record, and so no prediction. */
+/* What the NaN rate's own rule needs to be entered: the nulls that three in a row all have. The
+ * record that carries the row of a missing bar is all nulls; before the first bar there is none. */
 static unsigned worst_ahead(const struct qm_core *core, const struct crypto *c, int64_t bar)
 {
     const int64_t n = qm_rows[QM_NAN_RATE].rule.enter_n;
+    const int64_t first = bar - c->first_bar < (int64_t)core->options.purge_bars
+                              ? c->first_bar
+                              : bar - core->options.purge_bars + 1;
     unsigned worst = 0;
 
-    for (int64_t last = bar; last - n + 1 > bar - (int64_t)core->options.purge_bars; last--) {
-        unsigned least = L2_COLUMNS;
+    for (int64_t last = bar; last - n + 1 >= first; last--) {
+        unsigned least = core->columns_n; /* of a bar that is missing, too */
         for (int64_t i = 0; i < n; i++) {
             const uint16_t code = l2_tally_at(&c->nan_ahead, last - i);
-            least = code == L2_TALLY_NONE ? 0 : code < least ? code : least;
+            least = code < least ? code : least; /* L2_TALLY_NONE is the greatest */
         }
         worst = least > worst ? least : worst;
     }
@@ -126,12 +129,13 @@ static void tell_nan_ahead(struct qm_core *core, struct crypto *c, int64_t bar,
 {
     const unsigned nulls =
         core->columns_n - (unsigned)__builtin_popcount(row->present & core->columns);
+    const int64_t held_back = core->options.purge_bars, known = bar - c->first_bar + 1;
     struct measured m = {.signal = QM_NAN_AHEAD, .bar = bar, .judged = NAN};
 
     if (core->options.purge_bars == 0)
         return; /* nothing is held back */
     (void)l2_tally_put(&c->nan_ahead, bar, (uint16_t)nulls);
-    m.n = c->nan_ahead.n;
+    m.n = known < held_back ? known : held_back;
     m.has_value = true;
     m.value = worst_ahead(core, c, bar) / (double)core->columns_n;
     qm_tell(core, c, &m);
@@ -185,7 +189,7 @@ static void tell_kyle_p99(struct qm_core *core, struct crypto *c, int64_t day)
                          .judged = NAN,
                          .n = c->lambda_n,
                          .measurable_bar =
-                             c->first_bar + (int64_t)(P99_DAYS_MIN + 1) * core->day_bars,
+                             c->first_bar + (int64_t)(P99_DAYS_MIN + 1) * core->day_bars - 1,
                          .has_thresholds = true,
                          .warn_below = NAN,
                          .warn_above = NAN,

@@ -290,8 +290,10 @@ static void close_candle_days(struct qm_core *core, struct crypto *c, int64_t da
 {
     if (!c->has_candle)
         c->candle_day = day;
-    if (day - c->candle_day > MONTH_DAYS)
+    if (day - c->candle_day > MONTH_DAYS) { /* of a long silence the last that windows can hold */
+        qm_close_candle_day(core, c, c->candle_day);
         c->candle_day = day - MONTH_DAYS;
+    }
     while (c->candle_day < day)
         qm_close_candle_day(core, c, c->candle_day++);
 }

@@ -83,7 +83,7 @@ struct tracked {
     int64_t emitted_us;
 };
 
-/* A count in 16 bits: 11 of mantissa, 5 of exponent; exact to 2,047, then within 2^-12. */
+/* A count in 16 bits: 11 of mantissa, 5 of exponent; exact to 2,047, then within 2^-11. */
 typedef uint16_t small_count;
 
 struct crypto {
