@@ -24,8 +24,9 @@ const struct config_row qm_config_rows[] = {
     {"history_days", CONFIG_UINT, "92", "1", "180",
      "how far back the logs are folded at a start; the longest window has 90 days"},
     {"max_cryptos", CONFIG_UINT, "1024", "1", "8192", "further ones are counted, not watched"},
-    {"hold_ms", CONFIG_UINT, "1000", "0", "60000",
-     "a change of state waits so long for others to be told with it"},
+    {"hold_ms", CONFIG_UINT, "1200", "0", "60000",
+     "a change of state waits so long for others to be told with it; freshness is looked at once a "
+     "second"},
     {"sink_group", CONFIG_STRING, "quality-monitor", "1", "180",
      "consumer groups of the sinks: <topic_prefix><sink_group>.<sink>"},
     SINKS_CONFIG_ROWS,

@@ -285,7 +285,7 @@ static bool recall_alert(struct qm_wire *w, struct qm_core *core, struct qm_aler
     if (strcmp(symbol, QM_ALL) != 0 && !qm_core_number(core, symbol, &crypto))
         return false;
     qm_alerts_told(alerts, crypto, signal, (enum qm_arm)d->arm, (enum alert_state)d->state,
-                   (enum qm_delivery)d->delivery, d->version);
+                   d->started_us, (enum qm_delivery)d->delivery, d->version);
     return true;
 }
 

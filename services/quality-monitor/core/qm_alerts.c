@@ -21,6 +21,7 @@ struct of_crypto {
 struct group {
     struct entry entry;
     bool is_open;
+    int64_t breached_us; /* when one of its cryptos did so last, by the clock of the wait */
 };
 
 struct ref {
@@ -85,7 +86,8 @@ static bool is_breach(enum alert_state state)
 }
 
 void qm_alerts_told(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal, enum qm_arm arm,
-                    enum alert_state state, enum qm_delivery delivery, int64_t version)
+                    enum alert_state state, int64_t started_us, enum qm_delivery delivery,
+                    int64_t version)
 {
     struct entry *e = entry_of(a, crypto, signal, arm);
 
@@ -96,8 +98,10 @@ void qm_alerts_told(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal,
     e->was_told = true;
     e->is_sent = is_breach(state) && delivery == QM_SEND;
     e->is_grouped = is_breach(state) && delivery == QM_GROUPED;
-    if (crypto == QM_ALL_CRYPTO)
-        a->group[signal][arm].is_open = is_breach(state);
+    if (crypto != QM_ALL_CRYPTO)
+        return;
+    a->group[signal][arm].is_open = is_breach(state);
+    e->now.started_us = started_us;
 }
 
 void qm_alerts_inhibit(struct qm_alerts *a, uint32_t signals)
@@ -118,6 +122,8 @@ bool qm_alerts_put(struct qm_alerts *a, uint32_t crypto, const struct qm_transit
     if (e == NULL)
         return false;
     e->now = *t;
+    if (is_breach(t->state))
+        a->group[t->signal][t->arm].breached_us = now_us;
     if (e->is_dirty)
         return true;
     e->is_dirty = true;
@@ -145,7 +151,8 @@ bool qm_alerts_settle(struct qm_alerts *a, uint32_t crypto, enum qm_signal signa
     return qm_alerts_put(a, crypto, &t, now_us);
 }
 
-/* Cryptos in breach: all, and of them those since `from_us`. The first of them as members. */
+/* Cryptos in breach: all, and of them those that came into it within a minute of `at_us`. The first
+ * of them as members. */
 struct census {
     unsigned all, recent;
     enum alert_state worst;
@@ -158,7 +165,7 @@ static int badness(enum alert_state state)
 }
 
 static struct census count(struct qm_alerts *a, enum qm_signal signal, enum qm_arm arm,
-                           int64_t from_us)
+                           int64_t at_us)
 {
     struct census c = {.worst = ALERT_OK};
 
@@ -169,7 +176,8 @@ static struct census count(struct qm_alerts *a, enum qm_signal signal, enum qm_a
         if (c.all < QM_MEMBERS_MAX)
             a->members[c.all] = i;
         c.all++;
-        c.recent += e->now.started_us >= from_us;
+        c.recent += e->now.started_us >= at_us - QM_GROUP_WITHIN_US &&
+                    e->now.started_us <= at_us + QM_GROUP_WITHIN_US;
         if (badness(e->now.state) > badness(c.worst)) {
             c.worst = e->now.state;
             c.example = &e->now;
@@ -225,9 +233,37 @@ static bool tell_group(struct qm_alerts *a, enum qm_signal signal, enum qm_arm a
     return true;
 }
 
-static void drop_first(struct qm_alerts *a, struct entry *e)
+static bool is_due(const struct qm_alerts *a, const struct ref *r, const struct entry *e,
+                   int64_t now_us)
+{
+    const int64_t waited_us = now_us - e->dirty_us;
+
+    if (waited_us < a->hold_us)
+        return false;
+    return waited_us >= QM_GROUP_WITHIN_US ||
+           now_us - a->group[r->signal][r->arm].breached_us >= a->hold_us;
+}
+
+/* The place in the queue of the first that is due; queue_n: none. */
+static unsigned find_due(struct qm_alerts *a, int64_t now_us)
+{
+    unsigned i = 0;
+
+    for (; i < a->queue_n; i++) {
+        const struct ref *r = &a->queue[(a->queue_first + i) % a->queue_max];
+        if (is_due(a, r, entry_of(a, r->crypto, r->signal, r->arm), now_us))
+            break;
+    }
+    return i;
+}
+
+/* Those before it in the queue move up. */
+static void drop(struct qm_alerts *a, unsigned i, struct entry *e)
 {
     e->is_dirty = false;
+    for (; i > 0; i--)
+        a->queue[(a->queue_first + i) % a->queue_max] =
+            a->queue[(a->queue_first + i - 1) % a->queue_max];
     a->queue_first = (a->queue_first + 1) % a->queue_max;
     a->queue_n--;
 }
@@ -236,30 +272,28 @@ bool qm_alerts_next(struct qm_alerts *a, int64_t now_us,
                     unsigned (*having)(void *user, enum qm_signal signal, enum qm_arm arm),
                     void *user, struct qm_alert_out *ret_out)
 {
-    while (a->queue_n > 0) {
-        const struct ref r = a->queue[a->queue_first];
+    for (unsigned i; (i = find_due(a, now_us)) < a->queue_n;) {
+        const struct ref r = a->queue[(a->queue_first + i) % a->queue_max];
         const enum qm_signal signal = r.signal;
         const enum qm_arm arm = r.arm;
         struct entry *e = entry_of(a, r.crypto, signal, arm);
 
-        if (now_us - e->dirty_us < a->hold_us)
-            return false;
         if (e->now.state == (e->was_told ? e->told : ALERT_OK)) {
-            drop_first(a, e); /* over before it was told */
+            drop(a, i, e); /* over before it was told */
             continue;
         }
         if (r.crypto == QM_ALL_CRYPTO) { /* of the exchange itself, nobody's group */
-            drop_first(a, e);
+            drop(a, i, e);
             give(a, r.crypto, e, QM_SEND, ret_out);
             return true;
         }
-        const struct census c = count(a, signal, arm, e->now.started_us - QM_GROUP_WITHIN_US);
+        const struct census c = count(a, signal, arm, e->now.started_us);
         const bool opens = c.recent >= QM_GROUP_MIN && 2 * c.recent >= having(user, signal, arm);
 
         if ((opens || a->group[signal][arm].is_open) &&
             tell_group(a, signal, arm, &c, e->now.since_us, ret_out))
             return true; /* first: what speaks for the others */
-        drop_first(a, e);
+        drop(a, i, e);
         /* what was told alone is resolved alone */
         give(a, r.crypto, e,
              !e->is_sent && (e->is_grouped || a->group[signal][arm].is_open) ? QM_GROUPED : QM_SEND,

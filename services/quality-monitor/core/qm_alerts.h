@@ -3,9 +3,10 @@
  * notification. Pure: no clock, no I/O; allocates only when a crypto's first alert is there.
  *
  * A change waits for `hold_us`, so that what breaches together is told together, and what is over
- * by then is not told. When at least three cryptos, and half of those that have the signal, breach
- * it within a minute, one alert speaks for all; theirs are stored as grouped. It lasts until the
- * last of them is well. What an inhibition covers is stored as inhibited.
+ * by then is not told; while others still breach the same signal, for a minute at most. When at
+ * least three cryptos, and half of those that have the signal, breach it within a minute, one alert
+ * speaks for all; theirs are stored as grouped. It lasts until the last of them is well. What an
+ * inhibition covers is stored as inhibited.
  */
 #ifndef QM_ALERTS_H
 #define QM_ALERTS_H
@@ -38,8 +39,8 @@ void qm_alerts_free(struct qm_alerts *alerts);
 
 /* What the log says was told last. */
 void qm_alerts_told(struct qm_alerts *alerts, uint32_t crypto, enum qm_signal signal,
-                    enum qm_arm arm, enum alert_state state, enum qm_delivery delivery,
-                    int64_t version);
+                    enum qm_arm arm, enum alert_state state, int64_t started_us,
+                    enum qm_delivery delivery, int64_t version);
 /* A change of state, of a crypto or (QM_ALL_CRYPTO) of the exchange itself; real time in µs for the
  * wait. false: no memory, nothing is known of it. */
 bool qm_alerts_put(struct qm_alerts *alerts, uint32_t crypto, const struct qm_transition *t,
