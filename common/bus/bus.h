@@ -294,7 +294,8 @@ struct bus_merge_record {
  * least order comes first (among equals: the earlier topic, then partition); a partition keeps its
  * own order. While one that has more to come is being fetched the others wait, so that what is read
  * out of the past comes in the same order whatever the broker's pace; one at its log's end holds
- * nobody up. Errors as bus_reader_new.
+ * nobody up. A transaction that is open when the merge begins belongs to the past: it is waited
+ * for. Errors as bus_reader_new.
  */
 enum err_class bus_merge_new(const struct bus_merge_options *options, struct bus_merge **ret_merge,
                              struct err *err) MUST_CHECK;
@@ -303,7 +304,8 @@ enum err_class bus_merge_new(const struct bus_merge_options *options, struct bus
 enum err_class bus_merge_next(struct bus_merge *merge, int timeout_ms,
                               const struct bus_merge_record **ret_record,
                               struct err *err) MUST_CHECK;
-/* Every partition was at its log's end when last heard of, and all of it was handed out. */
+/* Every partition was at its log's end when last heard of, and all of it was handed out: never with
+ * a record in hand. */
 bool bus_merge_caught_up(const struct bus_merge *merge);
 bool bus_merge_connected(const struct bus_merge *merge);
 unsigned bus_merge_partitions(const struct bus_merge *merge, unsigned topic);

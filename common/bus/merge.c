@@ -24,6 +24,7 @@ struct lane {
     int32_t partition;
     rd_kafka_queue_t *queue;
     bool started;
+    int64_t end; /* the log's when the merge began, of transactions open then, too */
     bool at_end; /* and nothing came since */
     rd_kafka_message_t *messages[LANE_BATCH_MAX];
     unsigned messages_n, next;
@@ -139,14 +140,15 @@ static enum err_class find_head(struct bus_merge *m, struct lane *lane, struct e
 
     for (; lane->next < lane->messages_n; lane->next++) {
         const rd_kafka_message_t *message = lane->messages[lane->next];
-        lane->at_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        const bool is_end = message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
+        lane->at_end = is_end && message->offset >= lane->end;
         if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
             record_take(message, &record);
             lane->order = m->order(m->user, lane->topic, &record);
             lane->has_head = true;
             return ERR_OK;
         }
-        if (!lane->at_end && on_error(m, message, lane, err) != ERR_OK)
+        if (!is_end && on_error(m, message, lane, err) != ERR_OK)
             return err->class;
     }
     record_release(lane->messages, &lane->messages_n);
@@ -251,7 +253,7 @@ enum err_class bus_merge_next(struct bus_merge *m, int timeout_ms,
 
 bool bus_merge_caught_up(const struct bus_merge *m)
 {
-    return m->waiting == 0 && m->heap_n == (m->taken >= 0);
+    return m->waiting == 0 && m->heap_n == 0; /* the lane of the one in hand may have more */
 }
 
 bool bus_merge_connected(const struct bus_merge *m)
@@ -276,34 +278,32 @@ static int64_t spec_of(int64_t from_ms)
 }
 
 static enum err_class find_offsets(struct bus_merge *m, const struct bus_merge_topic *t,
-                                   unsigned topic, int64_t *ret_offsets, struct err *err)
+                                   unsigned topic, int64_t *ret_offsets, int64_t *ret_ends,
+                                   struct err *err)
 {
     const int n = (int)m->topics[topic].partitions_n;
-    int64_t *ends = calloc((size_t)n, sizeof *ends);
     enum err_class e;
 
-    if (ends == NULL)
-        return err_set(err, ERR_FATAL, "merge: out of memory");
-    e = admin_offsets(&m->client, m->rk, t->name, 0, n, spec_of(t->from_ms), CONNECT_MS_MAX,
-                      ret_offsets, err);
+    /* the ends first: what comes between the two questions is not passed over */
+    e = admin_offsets(&m->client, m->rk, t->name, 0, n, RD_KAFKA_OFFSET_SPEC_LATEST, CONNECT_MS_MAX,
+                      ret_ends, err);
     if (e == ERR_OK)
-        e = admin_offsets(&m->client, m->rk, t->name, 0, n, RD_KAFKA_OFFSET_SPEC_LATEST,
-                          CONNECT_MS_MAX, ends, err);
+        e = admin_offsets(&m->client, m->rk, t->name, 0, n, spec_of(t->from_ms), CONNECT_MS_MAX,
+                          ret_offsets, err);
     for (int i = 0; e == ERR_OK && i < n; i++) {
         if (ret_offsets[i] < 0)
-            ret_offsets[i] = ends[i];
+            ret_offsets[i] = ret_ends[i];
     }
-    free(ends);
     return e;
 }
 
 static enum err_class start_lane(struct bus_merge *m, unsigned topic, int32_t partition,
-                                 int64_t offset, struct err *err)
+                                 int64_t offset, int64_t end, struct err *err)
 {
     static const uint64_t one = 1;
     struct lane *lane = &m->lanes[m->lanes_n++];
 
-    *lane = (struct lane){.topic = topic, .partition = partition};
+    *lane = (struct lane){.topic = topic, .partition = partition, .end = end};
     lane->queue = rd_kafka_queue_new(m->rk);
     rd_kafka_queue_io_event_enable(lane->queue, m->event_fd, &one, sizeof one);
     if (rd_kafka_consume_start_queue(m->topics[topic].rkt, partition, offset, lane->queue) != 0)
@@ -346,13 +346,16 @@ static enum err_class start_all(struct bus_merge *m, const struct bus_merge_opti
                                 struct err *err)
 {
     int64_t *offsets = calloc(BUS_MERGE_LANES_MAX, sizeof *offsets);
-    enum err_class e = offsets == NULL ? err_set(err, ERR_FATAL, "merge: out of memory") : ERR_OK;
+    int64_t *ends = calloc(BUS_MERGE_LANES_MAX, sizeof *ends);
+    enum err_class e =
+        offsets == NULL || ends == NULL ? err_set(err, ERR_FATAL, "merge: out of memory") : ERR_OK;
 
     for (unsigned topic = 0; e == ERR_OK && topic < o->topics_n; topic++) {
-        e = find_offsets(m, &o->topics[topic], topic, offsets, err);
+        e = find_offsets(m, &o->topics[topic], topic, offsets, ends, err);
         for (unsigned i = 0; e == ERR_OK && i < m->topics[topic].partitions_n; i++)
-            e = start_lane(m, topic, (int32_t)i, offsets[i], err);
+            e = start_lane(m, topic, (int32_t)i, offsets[i], ends[i], err);
     }
+    free(ends);
     free(offsets);
     m->waiting = m->lanes_n;
     return e;

@@ -17,6 +17,7 @@
 #define SLICE_MS 500
 #define BACKOFF_MS 50
 #define LEVEL_NOTICE 5
+#define REFUSED_BYTES_MAX 320
 
 enum step { IDLE, BEGIN, PRODUCE, COMMIT, ABORT };
 
@@ -29,8 +30,17 @@ struct bus_txn {
     struct buffer buffer;
     enum step step;
     struct buffer_record *at; /* PRODUCE: the next one */
-    rd_kafka_resp_err_t refused; /* by a delivery report */
+    rd_kafka_resp_err_t refused; /* by the client at once, or by a delivery report … */
+    char refused_what[REFUSED_BYTES_MAX]; /* … of this record */
 };
+
+static void refuse(struct bus_txn *t, rd_kafka_resp_err_t why, const char *topic, int32_t partition,
+                   size_t bytes)
+{
+    t->refused = why;
+    (void)snprintf(t->refused_what, sizeof t->refused_what, "topic %.249s, partition %d, %zu bytes",
+                   topic, (int)partition, bytes);
+}
 
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque)
 {
@@ -40,7 +50,8 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
     (void)rk;
     if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR && t->refused == RD_KAFKA_RESP_ERR_NO_ERROR &&
         worker_never_taken(message->err))
-        t->refused = message->err;
+        refuse(t, message->err, rd_kafka_topic_name(message->rkt), message->partition,
+               message->len);
 }
 
 /* ---- one step ---- */
@@ -97,7 +108,16 @@ static rd_kafka_error_t *produce_one(struct bus_txn *t, const struct buffer_reco
 static enum err_class produce(struct bus_txn *t, struct err *err)
 {
     while (t->at != NULL) {
-        const enum err_class e = judge(t, "produce", produce_one(t, t->at), err);
+        rd_kafka_error_t *const error = produce_one(t, t->at);
+        const rd_kafka_resp_err_t code =
+            error == NULL ? RD_KAFKA_RESP_ERR_NO_ERROR : rd_kafka_error_code(error);
+        if (worker_never_taken(code)) {
+            refuse(t, code, t->topics[t->at->topic], t->at->partition, t->at->value_n);
+            rd_kafka_error_destroy(error);
+            t->step = ABORT;
+            return ERR_OK;
+        }
+        const enum err_class e = judge(t, "produce", error, err);
         if (e != ERR_OK)
             return e;
         t->at = buffer_next(&t->buffer, t->at);
@@ -128,9 +148,9 @@ static enum err_class give_up(struct bus_txn *t, int timeout_ms, struct err *err
     t->step = BEGIN;
     if (t->refused != RD_KAFKA_RESP_ERR_NO_ERROR)
         return err_set(err, ERR_REJECT,
-                       "transactional id %s: a record will never be taken: %s: see the topics' "
+                       "transactional id %s: a record will never be taken: %s: %s: see the topic's "
                        "settings and this user's rights",
-                       t->transactional_id, rd_kafka_err2str(t->refused));
+                       t->transactional_id, t->refused_what, rd_kafka_err2str(t->refused));
     return ERR_OK;
 }
 
