@@ -345,17 +345,18 @@ static enum err_class find_topics(struct bus_merge *m, const struct bus_merge_op
 static enum err_class start_all(struct bus_merge *m, const struct bus_merge_options *o,
                                 struct err *err)
 {
-    int64_t *offsets = calloc(BUS_MERGE_LANES_MAX, sizeof *offsets);
-    int64_t *ends = calloc(BUS_MERGE_LANES_MAX, sizeof *ends);
-    enum err_class e =
-        offsets == NULL || ends == NULL ? err_set(err, ERR_FATAL, "merge: out of memory") : ERR_OK;
+    int64_t *const offsets = calloc((size_t)2 * BUS_MERGE_LANES_MAX, sizeof *offsets);
+    enum err_class e = ERR_OK;
+
+    if (offsets == NULL)
+        return err_set(err, ERR_FATAL, "merge: out of memory");
+    int64_t *const ends = offsets + BUS_MERGE_LANES_MAX;
 
     for (unsigned topic = 0; e == ERR_OK && topic < o->topics_n; topic++) {
         e = find_offsets(m, &o->topics[topic], topic, offsets, ends, err);
         for (unsigned i = 0; e == ERR_OK && i < m->topics[topic].partitions_n; i++)
             e = start_lane(m, topic, (int32_t)i, offsets[i], ends[i], err);
     }
-    free(ends);
     free(offsets);
     m->waiting = m->lanes_n;
     return e;

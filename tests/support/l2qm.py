@@ -479,7 +479,7 @@ class Batch:
     def close_day(self, out, symbol, c, day):
         bar = (day + 1) * self.day - 1
         for signal, column in MONTHLY.items():
-            self.drift(out, symbol, c, signal, column, bar, 30 * self.day, 1440, "psi_30d")
+            self.drift(out, symbol, c, signal, column, bar, 30 * self.day, 15 * self.day, "psi_30d")
         self.tail(out, symbol, c, day, bar)
         bins = {}
         for days_n in (7, 90):
@@ -532,7 +532,7 @@ class Batch:
             nulls = [sum(c.bars[b]["row"][x] is None for x in self.columns) if b in c.bars else len(self.columns) for b in ahead]
             worst = max((min(nulls[i:i + 3]) for i in range(len(nulls) - 2)), default=0)  # three in a row make a NaN rate's P2
             self.tell(out, symbol, c, "nan_rate_ahead", bar, worst / len(self.columns), len(nulls))
-        self.drift(out, symbol, c, "l2_kyle_lambda_drift_psi", "kyle_lambda", bar, self.day, 48, "psi_24h")
+        self.drift(out, symbol, c, "l2_kyle_lambda_drift_psi", "kyle_lambda", bar, self.day, self.day // 2, "psi_24h")
         hour = 3600 // self.m.bar_s
         counts = sorted(c.bars[b]["snapshots"] for b in range(bar - hour + 1, bar + 1) if b in c.bars)
         value = None

@@ -94,7 +94,8 @@ static void tell_cadence(struct qm_core *core, struct crypto *c, int64_t bar, ui
     m.n = n;
     if (n == core->hour_bars && c->reference != NULL && c->reference->snapshots_median > 0) {
         qsort(counts, n, sizeof counts[0], rising);
-        const double median = (counts[(n - 1) / 2] + (double)counts[n / 2]) / 2;
+        const unsigned low = (n - 1) / 2, high = n / 2;
+        const double median = (counts[low] + (double)counts[high]) / 2;
         m.has_value = true;
         m.value = median / c->reference->snapshots_median;
     }
