@@ -101,7 +101,7 @@ class Live(unittest.TestCase):
             if key[2] != "_all":
                 self.assertEqual(chain[-1]["state"], last.get(key), key)
         self.assertEqual({key: now.get(key, "ok") for key in last}, last)
-        self.assertGreater(len(chains), 3)
+        self.assertGreater(len(chains), 1)
 
     def wait_folded(self, monitor, n):
         monitor.wait_for(f"{n} records folded", 60, lambda: monitor.metric("l2flow_qm_records_total") >= n)
