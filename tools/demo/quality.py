@@ -145,7 +145,7 @@ class Watcher:
         self.consumer, _ = market.consumer(bootstrap, prefix, ("l2.predictions", "l2.alerts", "l2.quality", "l2.outcomes"))
         self.alerts, self.executed, self.reasons = [], {}, collections.defaultdict(list)
         self.psi, self.outcomes, self.signals = {}, 0, 0
-        self.cleared = {}
+        self.cleared, self.is_well = {}, {}
         self.printed = 0.0
 
     def poll(self, seconds):
@@ -172,15 +172,19 @@ class Watcher:
 
     def _predictions(self, value):
         p = l2live.decode("prediction", value)
+        symbol = p["symbol"]
+        if p["arm"] == "champion_l2":  # it predicts whoever is executed
+            fresh, full = p["freshness_seconds"], p["nan_rate"]
+            self.is_well[symbol] = fresh is not None and fresh < 60 and full is not None and full < 0.05
         if not p["executed"]:
             return
-        symbol, said = p["symbol"], (p["arm"], p["route_reason"])
+        said = (p["arm"], p["route_reason"])
         if self.executed.get(symbol) != said:
             self.reasons[symbol].append((p["bar_time"], *said))
             print(f"  {p['bar_time']:%m-%d %H:%M}  {symbol} is served by {said[0]} ({said[1]})", flush=True)
         self.executed[symbol] = said
-        # the operator looks when the feed is back, not at each prediction
-        if said[1] == "latch" and (p["freshness_seconds"] or 0) < 60 and symbol not in self.cleared:
+        # the operator looks when its cause is over
+        if said[1] == "latch" and self.is_well.get(symbol) and self.cleared.get(symbol) != p["bar_time"]:
             self.cleared[symbol] = p["bar_time"]
             print(f"  {p['bar_time']:%m-%d %H:%M}  the operator clears {symbol}'s latch", flush=True)
             self.operator.route(symbol, p["bar_time"], cleared=p["bar_time"])
