@@ -8,14 +8,19 @@ the log nor told again, told for too long, or still told when another alert spea
 """
 
 import collections
+import http.server
+import io
 import json
 import os
 import pathlib
 import random
 import sys
 import tempfile
+import threading
 import time
 import unittest
+
+import fastavro
 
 import l2certs
 import l2kafka
@@ -43,6 +48,37 @@ def episodes(n, symbols=None, **fields):
 
 def identities(alerts):
     return {(a["key"], a["version"]) for a in alerts}
+
+
+class Registry(http.server.ThreadingHTTPServer):
+    """GET /schemas/ids/ID, or 503 while it is away, as it is at first."""
+
+    def __init__(self, schemas):
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.asked += 1
+                body = json.dumps({"schema": schemas[int(self.path.split("?")[0].rsplit("/", 1)[1])]}).encode()
+                self.send_response(503 if outer.away else 200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.away, self.asked = True, 0
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
 
 
 class Delivery(unittest.TestCase):
@@ -314,6 +350,33 @@ class Contracts(Delivery):
         self.wait_taken(c, alerts, second)  # after its session of 10 s
         self.wait_committed(c.kind, probe=second)
         self.assert_in_order(c, alerts, doubles=16)
+
+    def test_another_version_of_the_schema(self):
+        """Framed with a registry's id, and a field that we do not know; what comes before the registry answers waits, in its place."""
+        schema = json.loads((l2live.SCHEMAS / "alert.avsc").read_text())
+        schema["fields"].insert(3, {"name": "extra", "type": "string", "default": ""})
+        writer = fastavro.parse_schema(schema, named_schemas={})
+        registry = self.enterContext(Registry({5: json.dumps(schema)}))
+        contracts = [self.contract(kind) for kind in ("loki", "webhook")]
+        alerts = episodes(48)
+        self.send(alerts[:12])
+        framed = []
+        for a in alerts[12:36]:
+            out = io.BytesIO(b"\0\0\0\0\5")
+            out.seek(0, io.SEEK_END)
+            fastavro.schemaless_writer(out, writer, {**a, "extra": "x" * 50})
+            framed.append((a["symbol"].encode(), out.getvalue()))
+        self.send([], framed)
+        self.send(alerts[36:])
+        probe = self.probe(*contracts, schema_registry_url=registry.url)
+        self.wait(lambda: registry.asked > 0, probe=probe)
+        self.assertEqual(self.letters(), [])
+        registry.away = False
+        for c in contracts:
+            self.wait_taken(c, alerts, probe)
+            self.wait_committed(c.kind, probe=probe)
+            self.assert_in_order(c, alerts)
+        self.assertEqual(self.letters(), [])
 
     def test_what_another_speaks_for_ends_at_once(self):
         """Not with the next repetition only."""
