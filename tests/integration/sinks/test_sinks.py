@@ -4,7 +4,8 @@ sink, none is lost, whatever the sinks do and however we die.
 Seen to fail: with the position committed first, or not waited for by those who know no repetition; with what a stop left committed; with a
 failure taken for a yes, Retry-After ignored, a batch refused whole, an untrusted certificate taken for a refusal, nothing kept aside, a cut
 letter not told; without the group served while waiting, without the cancel at a stop; with the newest first; with what fires neither read from
-the log nor told again, told for too long, or still told when another alert speaks for it; with a token that is never renewed.
+the log nor told again, told for too long, or still told when another alert speaks for it; with a token that is never renewed; with views into
+another schema's record kept past the next one's decoding, and a registry that is away taken for bad bytes.
 """
 
 import collections
