@@ -35,20 +35,22 @@ static void close_bar(struct l2_proof *p)
     }
 }
 
-void l2_proof_snapshot(struct l2_proof *p, const struct l2_snapshot *n, int64_t kafka_time_us)
+void l2_proof_snapshot(struct l2_proof *p, const struct l2_snapshot *snapshot,
+                       int64_t kafka_time_us)
 {
-    if (n->event_time_us >= p->cut_us || p->is_undecided)
+    if (snapshot->event_time_us >= p->cut_us || p->is_undecided)
         return;
-    switch (l2_stream_judge(&p->stream, n->epoch, n->sequence, n->event_time_us)) {
+    switch (
+        l2_stream_judge(&p->stream, snapshot->epoch, snapshot->sequence, snapshot->event_time_us)) {
     case L2_DUPLICATE:
         break;
     case L2_LATE:
-        p->is_undecided = l2_stream_late(&p->stream, n);
+        p->is_undecided = l2_stream_late(&p->stream, snapshot);
         break;
     case L2_TAKE:
-        while (l2_stream_is_due(&p->stream, &p->params, n->event_time_us))
+        while (l2_stream_is_due(&p->stream, &p->params, snapshot->event_time_us))
             close_bar(p);
-        l2_stream_take(&p->stream, &p->params, n, kafka_time_us);
+        l2_stream_take(&p->stream, &p->params, snapshot, kafka_time_us);
         break;
     }
 }

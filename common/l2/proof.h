@@ -26,15 +26,15 @@ uint32_t l2_proof_bars(const struct l2_params *params);
 
 /* `before`: the bar l2_proof_bars + 1 bars before source_us, as it was emitted: where the symbol's
  * stream stood at its close. */
-void l2_proof_begin(struct l2_proof *proof, const struct l2_params *params,
+void l2_proof_begin(struct l2_proof *p, const struct l2_params *params,
                     const struct l2_past_bar *before, int64_t source_us);
 /* The symbol's next snapshot, valid; those at or past the cut are not looked at. */
-void l2_proof_snapshot(struct l2_proof *proof, const struct l2_snapshot *snapshot,
+void l2_proof_snapshot(struct l2_proof *p, const struct l2_snapshot *snapshot,
                        int64_t kafka_time_us);
 /* The clock closed the open bar at this place of the log: what comes later for it is late. */
-void l2_proof_close_by_clock(struct l2_proof *proof);
+void l2_proof_close_by_clock(struct l2_proof *p);
 /* One of the symbol's records that was rejected. */
-void l2_proof_break(struct l2_proof *proof);
+void l2_proof_break(struct l2_proof *p);
 
 enum l2_proof_verdict {
     L2_PROOF_SAME,
@@ -43,6 +43,6 @@ enum l2_proof_verdict {
 };
 
 /* No more below the cut: compares the row with `claimed`, to the bit. */
-enum l2_proof_verdict l2_proof_end(struct l2_proof *proof, const struct l2_row *claimed);
+enum l2_proof_verdict l2_proof_end(struct l2_proof *p, const struct l2_row *claimed);
 
 #endif

@@ -86,7 +86,7 @@ int64_t qm_wire_order(void *user, unsigned topic, const struct bus_reader_record
 {
     const struct qm_wire *w = user;
     struct codec_head head;
-    struct codec_str name;
+    struct codec_str exchange, symbol;
     int64_t bar_time_us;
 
     /* they begin alike, in every version of their schemas; a RolloutState's version stands before
@@ -95,8 +95,8 @@ int64_t qm_wire_order(void *user, unsigned topic, const struct bus_reader_record
         return INT64_MIN;
     struct codec_in in = {.p = head.body, .end = head.body + head.body_n};
 
-    if (codec_in_string(&in, L2_SYMBOL_BYTES_MAX, &name) != CODEC_OK ||
-        codec_in_string(&in, L2_SYMBOL_BYTES_MAX, &name) != CODEC_OK ||
+    if (codec_in_string(&in, L2_SYMBOL_BYTES_MAX, &exchange) != CODEC_OK ||
+        codec_in_string(&in, L2_SYMBOL_BYTES_MAX, &symbol) != CODEC_OK ||
         codec_in_long(&in, &bar_time_us) != CODEC_OK)
         return INT64_MIN;
     if (topic == QM_IN_ROLLOUT)
@@ -397,11 +397,17 @@ size_t qm_wire_outcome(struct qm_wire *w, const char *symbol, const struct qm_ou
                : 0;
 }
 
+static enum codec_arm arm_of(enum qm_arm arm)
+{
+    assert((unsigned)arm < QM_ARMS);
+    return (enum codec_arm)arm;
+}
+
 static void make_key(const struct qm_wire *w, const struct qm_transition *t, const char *symbol,
                      char *key, size_t size)
 {
     (void)snprintf(key, size, "%s/%s/%s/%s", qm_rows[t->signal].name,
-                   codec_arm_name((enum codec_arm)t->arm), w->exchange, symbol);
+                   codec_arm_name(arm_of(t->arm)), w->exchange, symbol);
 }
 
 /* One sentence for people: what, which crypto, since when, how bad, with n. */
@@ -439,7 +445,7 @@ size_t qm_wire_alert(struct qm_wire *w, const struct qm_core *core, const struct
     d->key = str_of(w->key);
     d->version = out->version;
     d->signal = str_of(qm_rows[t->signal].name);
-    d->arm = (enum codec_arm)t->arm;
+    d->arm = arm_of(t->arm);
     d->state = (enum codec_alert_state)t->state;
     d->previous = (enum codec_alert_state)t->previous;
     d->since_us = t->since_us;

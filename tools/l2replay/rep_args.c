@@ -403,16 +403,14 @@ static error_t parse_how(int key, const char *arg, const struct argp_state *stat
 
 static void drift(const struct argp_state *state, const char *text, struct rep_args *a)
 {
-    unsigned from_s, span_s, thin;
-    char rest;
+    struct rep_feed_drift d;
+    struct err err;
 
-    if (sscanf(text, "%9u:%9u:%4u%c", &from_s, &span_s, &thin, &rest) != 3 || span_s == 0 ||
-        thin < 2 || thin > REP_SYNTH_THIN_MAX)
-        refuse(state, "--drift '%.100s': not FROM:SECONDS:FACTOR, a factor from 2 to %d", text,
-               REP_SYNTH_THIN_MAX);
-    a->drift_thin = thin;
-    a->drift_from_us = (int64_t)from_s * US_PER_S;
-    a->drift_until_us = a->drift_from_us + (int64_t)span_s * US_PER_S;
+    if (rep_feed_parse_drift(text, REP_SYNTH_THIN_MAX, &d, &err) != ERR_OK)
+        refuse(state, "--drift %s", err.text);
+    a->drift_thin = d.thin;
+    a->drift_from_us = d.from_us;
+    a->drift_until_us = d.from_us + d.span_us;
 }
 
 static error_t parse_faults(int key, const char *arg, const struct argp_state *state,

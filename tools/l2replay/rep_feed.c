@@ -93,6 +93,22 @@ enum err_class rep_feed_parse_stalls(const char *text, struct rep_feed_plan *pla
     return ERR_OK;
 }
 
+enum err_class rep_feed_parse_drift(const char *text, unsigned thin_max,
+                                    struct rep_feed_drift *ret_drift, struct err *err)
+{
+    unsigned long from, seconds, thin;
+    const char *p = text;
+
+    if (!whole(&p, ':', STALL_FROM_S_MAX, &from) || !whole(&p, ':', STALL_FROM_S_MAX, &seconds) ||
+        !whole(&p, '\0', thin_max, &thin) || seconds == 0 || thin < 2)
+        return err_set(err, ERR_REJECT, "'%.100s': not FROM:SECONDS:FACTOR, a factor from 2 to %u",
+                       text, thin_max);
+    *ret_drift = (struct rep_feed_drift){.from_us = (int64_t)from * US_PER_S,
+                                         .span_us = (int64_t)seconds * US_PER_S,
+                                         .thin = (unsigned)thin};
+    return ERR_OK;
+}
+
 enum err_class rep_feed_parse_restart(const char *text, struct rep_feed_plan *plan, struct err *err)
 {
     const char *const colon = strchr(text, ':');

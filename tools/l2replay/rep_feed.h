@@ -47,6 +47,13 @@ enum err_class rep_feed_parse_cadence(const char *text, struct rep_feed_plan *pl
 /* "0:3600:600,1:7200:60": the first symbol from the 3,600th second on for 600 s, … */
 enum err_class rep_feed_parse_stalls(const char *text, struct rep_feed_plan *plan,
                                      struct err *err) MUST_CHECK;
+/* "86400:172800:4": from the 86,400th second on, for 172,800 s, by the factor 4 (2 to thin_max). */
+struct rep_feed_drift {
+    int64_t from_us, span_us;
+    unsigned thin;
+};
+enum err_class rep_feed_parse_drift(const char *text, unsigned thin_max,
+                                    struct rep_feed_drift *ret_drift, struct err *err) MUST_CHECK;
 /* "epoch:600", "adopt:600": every 600 s */
 enum err_class rep_feed_parse_restart(const char *text, struct rep_feed_plan *plan,
                                       struct err *err) MUST_CHECK;

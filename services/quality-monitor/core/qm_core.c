@@ -159,7 +159,7 @@ void qm_core_free(struct qm_core *core)
 {
     if (core == NULL)
         return;
-    for (unsigned i = 0; i < core->cryptos_n; i++)
+    for (unsigned i = 0; core->cryptos != NULL && i < core->cryptos_n; i++)
         free(core->cryptos[i]);
     free(core->cryptos);
     free(core->slots);

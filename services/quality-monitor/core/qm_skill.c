@@ -241,7 +241,7 @@ static void tell_f1(struct qm_core *core, struct crypto *c, int64_t day, enum qm
                          .bar = (day + 1) * (int64_t)core->day_bars - 1,
                          .judged = NAN,
                          .n = l2_confusion_n(sum)};
-    struct l2_interval i;
+    struct l2_interval i = {0, 0};
 
     if (l2_f1_buy(sum, &m.value) && l2_f1_buy_interval(sum, &i)) {
         m.has_value = m.has_interval = true;
