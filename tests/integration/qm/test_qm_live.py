@@ -2,8 +2,7 @@
 
 Killed and started again (L2FLOW_QM_KILLS times, 5), its broker killed, a second monitor in its place; records that are none.
 
-Seen to fail: with outcomes not recalled (doubled), with signals not recalled (doubled), with what was to be committed at a kill taken
-for committed (lost: the newest signal recalled as one bar later), with the second monitor under another transactional id (both live).
+Seen to fail: with outcomes not recalled, and with signals not recalled, at a start (doubled).
 """
 
 import collections

@@ -1,6 +1,6 @@
-/* Which changes of state are told, and how. Seen to fail: with the wait left out; with what is over
- * by then told; without the bound on breaches that began later than a minute after; with > for ≥ of
- * half; with a single told alone resolved as grouped; with members of what is well; with an
+/* Which changes of state are told, and how. Seen to fail: with a flood not waited for; with what is
+ * over by then told; without the bound on breaches that began later than a minute after; with > for
+ * ≥ of half; with a single told alone resolved as grouped; with members of what is well; with an
  * inhibition that also holds back the resolving of what was sent; with a recalled version begun
  * again; with a recalled group's start forgotten. */
 #include <setjmp.h>
