@@ -13,6 +13,10 @@
 #define SEEK_RETRY_US INT64_C(50000)
 #define SEEK_MS_MAX 1000
 #define REQUEST_MS 5000
+/* To a coordinator: the longest there is, as orphans.c says. An outage is waited out; a request
+ * that is lost on the way ends with its connection, or after socket.timeout.ms, and is asked again.
+ */
+#define LOOKUP_MS 3600000
 #define LEVEL_ERROR 3
 #define LEVEL_WARNING 4
 #define LEVEL_NOTICE 5
@@ -276,12 +280,13 @@ void group_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
 
 /* ---- committed offsets ---- */
 
-static rd_kafka_AdminOptions_t *options(struct bus *bus, rd_kafka_admin_op_t operation)
+static rd_kafka_AdminOptions_t *options(struct bus *bus, rd_kafka_admin_op_t operation,
+                                        int timeout_ms)
 {
     char text[160];
     rd_kafka_AdminOptions_t *o = rd_kafka_AdminOptions_new(bus->consumer, operation);
 
-    (void)rd_kafka_AdminOptions_set_request_timeout(o, REQUEST_MS, text, sizeof text);
+    (void)rd_kafka_AdminOptions_set_request_timeout(o, timeout_ms, text, sizeof text);
     return o;
 }
 
@@ -299,7 +304,8 @@ static void send_lookup(struct bus *bus)
     }
     rd_kafka_ListConsumerGroupOffsets_t *question =
         rd_kafka_ListConsumerGroupOffsets_new(bus->group_id, list);
-    rd_kafka_AdminOptions_t *o = options(bus, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+    rd_kafka_AdminOptions_t *o =
+        options(bus, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS, LOOKUP_MS);
 
     /* Stable: an offset under an open transaction (a predecessor's) is waited for. */
     rd_kafka_error_destroy(rd_kafka_AdminOptions_set_require_stable_offsets(o, 1));
@@ -441,7 +447,7 @@ static void take_end(struct bus *bus, struct partition *p, int64_t end)
 static void send_ends(struct bus *bus)
 {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)bus->asks);
-    rd_kafka_AdminOptions_t *o = options(bus, RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+    rd_kafka_AdminOptions_t *o = options(bus, RD_KAFKA_ADMIN_OP_LISTOFFSETS, REQUEST_MS);
 
     for (unsigned i = 0; i < bus->partitions_n; i++)
         if (bus->partitions[i].end_asked) {
