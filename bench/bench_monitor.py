@@ -98,7 +98,8 @@ class Monitor(l2live.Producer):
     def folded(self, seconds=900):
         """Real seconds of the fold, and its records, once it has caught up."""
         n, deadline = len(self.lines("caught_up")), time.monotonic() + seconds
-        self.start()
+        if self.process is None or self.process.poll() is not None:  # the with-block has started the first
+            self.start()
         while len(self.lines("caught_up")) == n:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the monitor did not catch up: {self.tail()}")
