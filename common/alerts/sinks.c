@@ -263,15 +263,6 @@ void sinks_free(struct sinks *s)
     free(s);
 }
 
-unsigned sinks_n(const struct sinks *s)
-{
-    unsigned n = 0;
-
-    for (unsigned k = 0; k < SINK_KINDS; k++)
-        n += s->threads[k] != NULL;
-    return n;
-}
-
 enum err_class sinks_check(const struct sinks *s, struct err *err)
 {
     for (unsigned k = 0; k < SINK_KINDS; k++) {

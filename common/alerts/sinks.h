@@ -162,7 +162,6 @@ enum err_class sinks_config_check(const struct config *config, struct err *err) 
  * ERR_RETRY: Kafka is out of reach. */
 enum err_class sinks_new(const struct sinks_options *options, struct sinks **ret_sinks,
                          struct err *err) MUST_CHECK;
-unsigned sinks_n(const struct sinks *sinks); /* configured */
 /* ERR_FATAL: one of them cannot go on (fenced, no memory, a right is missing): restart. */
 enum err_class sinks_check(const struct sinks *sinks, struct err *err) MUST_CHECK;
 void sinks_export(const struct sinks *sinks, struct metrics *metrics, unsigned first);

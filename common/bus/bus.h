@@ -307,7 +307,6 @@ enum err_class bus_merge_next(struct bus_merge *merge, int timeout_ms,
 /* Every partition was at its log's end when last heard of, and all of it was handed out: never with
  * a record in hand. */
 bool bus_merge_caught_up(const struct bus_merge *merge);
-bool bus_merge_connected(const struct bus_merge *merge);
 unsigned bus_merge_partitions(const struct bus_merge *merge, unsigned topic);
 void bus_merge_free(struct bus_merge *merge); /* NULL-safe */
 

@@ -256,11 +256,6 @@ bool bus_merge_caught_up(const struct bus_merge *m)
     return m->waiting == 0 && m->heap_n == 0; /* the lane of the one in hand may have more */
 }
 
-bool bus_merge_connected(const struct bus_merge *m)
-{
-    return client_connected(&m->client);
-}
-
 unsigned bus_merge_partitions(const struct bus_merge *m, unsigned topic)
 {
     assert(topic < m->topics_n);

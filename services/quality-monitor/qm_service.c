@@ -142,7 +142,7 @@ static void on_transition(void *user, const char *symbol, const struct qm_transi
                   qm_rows[out->signal].name, "why", LOG_STR, "no memory", NULL);
 }
 
-static unsigned having(void *user, enum qm_signal signal, enum qm_arm arm)
+static unsigned having(void *user, enum qm_signal signal, enum l2_arm arm)
 {
     const struct service *s = user;
     unsigned n = 0;
@@ -226,7 +226,7 @@ static void settle(struct service *s)
 
     for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
         for (enum qm_signal signal = 0; signal < QM_SIGNALS; signal++) {
-            for (enum qm_arm arm = 0; arm < QM_ARMS; arm++) {
+            for (enum l2_arm arm = 0; arm < L2_ARMS; arm++) {
                 if (qm_core_had_data(s->core, i, signal, arm))
                     (void)qm_alerts_settle(s->alerts, i, signal, arm,
                                            qm_core_state(s->core, i, signal, arm), time_us, now_us);
@@ -460,7 +460,7 @@ static void step_silence(struct service *s, int64_t now_us)
         (void)qm_alerts_put(s->alerts, QM_ALL_CRYPTO, &t, clk_mono_us());
     }
     if (previous == ALERT_NO_DATA) /* a predecessor may have told of a silence */
-        (void)qm_alerts_settle(s->alerts, QM_ALL_CRYPTO, QM_PRODUCER_SILENT, QM_ARM_NONE,
+        (void)qm_alerts_settle(s->alerts, QM_ALL_CRYPTO, QM_PRODUCER_SILENT, L2_ARM_NONE,
                                s->silent.state, now_us, clk_mono_us());
     if (s->silent.state == ALERT_P2)
         inhibited |= UINT32_C(1) << QM_FRESHNESS;
@@ -529,7 +529,7 @@ static void count_states(const struct service *s, enum qm_signal signal,
                          unsigned n[static ALERT_P2 + 1])
 {
     for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
-        for (enum qm_arm arm = 0; arm < QM_ARMS; arm++) {
+        for (enum l2_arm arm = 0; arm < L2_ARMS; arm++) {
             if (qm_core_had_data(s->core, i, signal, arm))
                 n[qm_core_state(s->core, i, signal, arm)]++;
         }

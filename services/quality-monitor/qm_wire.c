@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static_assert((int)QM_ARM_NONE == CODEC_ARM_NONE && (int)QM_ARM_NO_L2 == CODEC_ARM_NO_L2 &&
-                  (int)QM_ARM_CHAMPION == CODEC_ARM_CHAMPION_L2 &&
-                  (int)QM_ARM_CANDIDATE == CODEC_ARM_CANDIDATE_L2,
+static_assert((int)L2_ARM_NONE == CODEC_ARM_NONE && (int)L2_ARM_NO_L2 == CODEC_ARM_NO_L2 &&
+                  (int)L2_ARM_CHAMPION_L2 == CODEC_ARM_CHAMPION_L2 &&
+                  (int)L2_ARM_CANDIDATE_L2 == CODEC_ARM_CANDIDATE_L2,
               "arms are numbered alike");
 static_assert((int)L2_ROUTE_NO_MODEL == CODEC_ROUTE_REASON_NO_MODEL &&
                   (int)L2_ROUTE_CONTRACT == CODEC_ROUTE_REASON_CONTRACT,
@@ -173,7 +173,7 @@ static enum qm_folded fold_prediction(struct qm_wire *w, struct qm_core *core, c
     const struct codec_prediction *d = &w->at.prediction;
     struct qm_prediction p = {
         .bar_time_us = d->bar_time_us,
-        .arm = (enum qm_arm)d->arm,
+        .arm = (enum l2_arm)d->arm,
         .decision = (enum l2_class)d->decision,
         .executed = d->executed,
         .has_freshness = d->has_freshness_seconds && isfinite(d->freshness_seconds),
@@ -284,7 +284,7 @@ static bool recall_alert(struct qm_wire *w, struct qm_core *core, struct qm_aler
     copy(d->symbol, symbol, sizeof symbol);
     if (strcmp(symbol, QM_ALL) != 0 && !qm_core_number(core, symbol, &crypto))
         return false;
-    qm_alerts_told(alerts, crypto, signal, (enum qm_arm)d->arm, (enum alert_state)d->state,
+    qm_alerts_told(alerts, crypto, signal, (enum l2_arm)d->arm, (enum alert_state)d->state,
                    d->started_us, (enum qm_delivery)d->delivery, d->version);
     return true;
 }
@@ -305,7 +305,7 @@ bool qm_wire_recall(struct qm_wire *w, struct qm_core *core, struct qm_alerts *a
         if (!is_ours(w, d->exchange, d->bar_seconds))
             return false;
         copy(d->symbol, symbol, sizeof symbol);
-        qm_core_emitted_outcome(core, symbol, (enum qm_arm)d->arm, d->bar_time_us);
+        qm_core_emitted_outcome(core, symbol, (enum l2_arm)d->arm, d->bar_time_us);
         return true;
     }
     const struct codec_quality_signal *d = &w->at.quality;
@@ -313,7 +313,7 @@ bool qm_wire_recall(struct qm_wire *w, struct qm_core *core, struct qm_alerts *a
     if (!is_ours(w, d->exchange, d->bar_seconds) || !find_signal(d->signal, &signal))
         return false;
     copy(d->symbol, symbol, sizeof symbol);
-    qm_core_emitted_signal(core, symbol, signal, (enum qm_arm)d->arm, d->bar_time_us);
+    qm_core_emitted_signal(core, symbol, signal, (enum l2_arm)d->arm, d->bar_time_us);
     return true;
 }
 
@@ -397,9 +397,9 @@ size_t qm_wire_outcome(struct qm_wire *w, const char *symbol, const struct qm_ou
                : 0;
 }
 
-static enum codec_arm arm_of(enum qm_arm arm)
+static enum codec_arm arm_of(enum l2_arm arm)
 {
-    assert((unsigned)arm < QM_ARMS);
+    assert((unsigned)arm < L2_ARMS);
     return (enum codec_arm)arm;
 }
 

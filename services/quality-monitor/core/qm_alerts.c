@@ -15,7 +15,7 @@ struct entry {
 };
 
 struct of_crypto {
-    struct entry entry[QM_SIGNALS][QM_ARMS];
+    struct entry entry[QM_SIGNALS][L2_ARMS];
 };
 
 struct group {
@@ -34,7 +34,7 @@ struct qm_alerts {
     int64_t hold_us;
     uint32_t inhibited;
     struct of_crypto **cryptos;
-    struct group group[QM_SIGNALS][QM_ARMS];
+    struct group group[QM_SIGNALS][L2_ARMS];
     struct ref *queue; /* a ring of those that wait, oldest first */
     unsigned queue_n, queue_first, queue_max;
     uint32_t members[QM_MEMBERS_MAX];
@@ -48,7 +48,7 @@ struct qm_alerts *qm_alerts_new(unsigned cryptos_max, int64_t hold_us)
         return NULL;
     a->cryptos_max = cryptos_max;
     a->hold_us = hold_us;
-    a->queue_max = cryptos_max * QM_SIGNALS * QM_ARMS; /* each waits once */
+    a->queue_max = cryptos_max * QM_SIGNALS * L2_ARMS; /* each waits once */
     a->cryptos = calloc(cryptos_max, sizeof *a->cryptos);
     a->queue = calloc(a->queue_max, sizeof *a->queue);
     if (a->cryptos == NULL || a->queue == NULL) {
@@ -70,7 +70,7 @@ void qm_alerts_free(struct qm_alerts *a)
 }
 
 static struct entry *entry_of(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal,
-                              enum qm_arm arm)
+                              enum l2_arm arm)
 {
     if (crypto == QM_ALL_CRYPTO)
         return &a->group[signal][arm].entry;
@@ -85,7 +85,7 @@ static bool is_breach(enum alert_state state)
     return state != ALERT_OK;
 }
 
-void qm_alerts_told(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal, enum qm_arm arm,
+void qm_alerts_told(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal, enum l2_arm arm,
                     enum alert_state state, int64_t started_us, enum qm_delivery delivery,
                     int64_t version)
 {
@@ -133,7 +133,7 @@ bool qm_alerts_put(struct qm_alerts *a, uint32_t crypto, const struct qm_transit
     return true;
 }
 
-bool qm_alerts_settle(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal, enum qm_arm arm,
+bool qm_alerts_settle(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal, enum l2_arm arm,
                       enum alert_state state, int64_t time_us, int64_t now_us)
 {
     struct entry *e = entry_of(a, crypto, signal, arm);
@@ -164,7 +164,7 @@ static int badness(enum alert_state state)
     return state == ALERT_P2 ? 3 : state == ALERT_WARN ? 2 : state == ALERT_NO_DATA ? 1 : 0;
 }
 
-static struct census count(struct qm_alerts *a, enum qm_signal signal, enum qm_arm arm,
+static struct census count(struct qm_alerts *a, enum qm_signal signal, enum l2_arm arm,
                            int64_t at_us)
 {
     struct census c = {.worst = ALERT_OK};
@@ -205,7 +205,7 @@ static void give(struct qm_alerts *a, uint32_t crypto, struct entry *e, enum qm_
 }
 
 /* The group's own change, if there is one to tell: it opens, gets worse or better, or ends. */
-static bool tell_group(struct qm_alerts *a, enum qm_signal signal, enum qm_arm arm,
+static bool tell_group(struct qm_alerts *a, enum qm_signal signal, enum l2_arm arm,
                        const struct census *c, int64_t time_us, struct qm_alert_out *out)
 {
     struct group *g = &a->group[signal][arm];
@@ -269,13 +269,13 @@ static void drop(struct qm_alerts *a, unsigned i, struct entry *e)
 }
 
 bool qm_alerts_next(struct qm_alerts *a, int64_t now_us,
-                    unsigned (*having)(void *user, enum qm_signal signal, enum qm_arm arm),
+                    unsigned (*having)(void *user, enum qm_signal signal, enum l2_arm arm),
                     void *user, struct qm_alert_out *ret_out)
 {
     for (unsigned i; (i = find_due(a, now_us)) < a->queue_n;) {
         const struct ref r = a->queue[(a->queue_first + i) % a->queue_max];
         const enum qm_signal signal = r.signal;
-        const enum qm_arm arm = r.arm;
+        const enum l2_arm arm = r.arm;
         struct entry *e = entry_of(a, r.crypto, signal, arm);
 
         if (e->now.state == (e->was_told ? e->told : ALERT_OK)) {

@@ -39,7 +39,7 @@ void qm_alerts_free(struct qm_alerts *alerts);
 
 /* What the log says was told last. */
 void qm_alerts_told(struct qm_alerts *alerts, uint32_t crypto, enum qm_signal signal,
-                    enum qm_arm arm, enum alert_state state, int64_t started_us,
+                    enum l2_arm arm, enum alert_state state, int64_t started_us,
                     enum qm_delivery delivery, int64_t version);
 /* A change of state, of a crypto or (QM_ALL_CRYPTO) of the exchange itself; real time in µs for the
  * wait. false: no memory, nothing is known of it. */
@@ -47,13 +47,13 @@ bool qm_alerts_put(struct qm_alerts *alerts, uint32_t crypto, const struct qm_tr
                    int64_t now_us);
 /* A state that was told and has not changed since: told again as `state` if that differs. */
 bool qm_alerts_settle(struct qm_alerts *alerts, uint32_t crypto, enum qm_signal signal,
-                      enum qm_arm arm, enum alert_state state, int64_t time_us, int64_t now_us);
+                      enum l2_arm arm, enum alert_state state, int64_t time_us, int64_t now_us);
 /* Changes of these signals (bit each) are stored only. */
 void qm_alerts_inhibit(struct qm_alerts *alerts, uint32_t signals);
 
 /* The next change to be told; false: none is due. having: cryptos that have data of the signal. */
 bool qm_alerts_next(struct qm_alerts *alerts, int64_t now_us,
-                    unsigned (*having)(void *user, enum qm_signal signal, enum qm_arm arm),
+                    unsigned (*having)(void *user, enum qm_signal signal, enum l2_arm arm),
                     void *user, struct qm_alert_out *ret_out);
 /* Changes that wait; 0: nothing is left to tell. */
 unsigned qm_alerts_waiting(const struct qm_alerts *alerts);

@@ -71,7 +71,7 @@ static void lay_out(const struct qm_core *core, struct arena *a, struct crypto *
     take_tally(a, &c->oor, day, OOR_CODES);
     take_tally(a, &c->freshness, 7 * day, FRESHNESS_CODES);
     take_tally(a, &c->nan_rate, 7 * day, NAN_CODES);
-    for (unsigned arm = 0; arm < QM_ARMS; arm++)
+    for (unsigned arm = 0; arm < L2_ARMS; arm++)
         take_tally(a, &c->agreement[arm], 7 * day, 2);
     c->lambda = take(a, day, sizeof *c->lambda);
 }
@@ -306,7 +306,7 @@ bool qm_core_prediction(struct qm_core *core, const char *symbol, const struct q
 {
     const int64_t number = bar_of(core, p->bar_time_us);
     struct crypto *c =
-        number < 0 || (unsigned)p->arm >= QM_ARMS || (unsigned)p->decision >= L2_CLASSES
+        number < 0 || (unsigned)p->arm >= L2_ARMS || (unsigned)p->decision >= L2_CLASSES
             ? NULL
             : qm_find(core, symbol);
 
@@ -332,7 +332,7 @@ bool qm_core_candle(struct qm_core *core, const char *symbol, const struct qm_ca
 static void step_alert(struct qm_core *core, struct crypto *c, enum qm_signal signal, double value,
                        int64_t now_us)
 {
-    struct tracked *t = &c->tracked[signal][QM_ARM_NONE];
+    struct tracked *t = &c->tracked[signal][L2_ARM_NONE];
     const struct qm_row *row = &qm_rows[signal];
     const struct measured m = {.has_value = true, .value = value, .judged = NAN};
     const struct qm_signal_out out = {.signal = signal,
@@ -385,7 +385,7 @@ bool qm_core_rollout(struct qm_core *core, const char *symbol, const struct qm_r
         return false;
     if (rollout->cleared_through_us > c->cleared_through_us)
         c->cleared_through_us = rollout->cleared_through_us;
-    if (c->tracked[QM_LATCH][QM_ARM_NONE].alert.had_data)
+    if (c->tracked[QM_LATCH][L2_ARM_NONE].alert.had_data)
         step_alert(core, c, QM_LATCH, l2_latch_holds(&c->latch, c->cleared_through_us),
                    rollout->time_us);
     return true;
@@ -394,11 +394,11 @@ bool qm_core_rollout(struct qm_core *core, const char *symbol, const struct qm_r
 /* ---- what is out already ---- */
 
 void qm_core_emitted_signal(struct qm_core *core, const char *symbol, enum qm_signal signal,
-                            enum qm_arm arm, int64_t bar_time_us)
+                            enum l2_arm arm, int64_t bar_time_us)
 {
     struct crypto *c = qm_find(core, symbol);
 
-    if (c == NULL || (unsigned)signal >= QM_SIGNALS || (unsigned)arm >= QM_ARMS)
+    if (c == NULL || (unsigned)signal >= QM_SIGNALS || (unsigned)arm >= L2_ARMS)
         return;
     struct tracked *t = &c->tracked[signal][arm];
 
@@ -431,9 +431,9 @@ bool qm_core_number(struct qm_core *core, const char *symbol, uint32_t *ret_cryp
 }
 
 bool qm_core_had_data(const struct qm_core *core, unsigned crypto, enum qm_signal signal,
-                      enum qm_arm arm)
+                      enum l2_arm arm)
 {
-    assert(crypto < core->cryptos_n && signal < QM_SIGNALS && arm < QM_ARMS);
+    assert(crypto < core->cryptos_n && signal < QM_SIGNALS && arm < L2_ARMS);
     return core->cryptos[crypto]->tracked[signal][arm].alert.had_data;
 }
 
@@ -451,8 +451,8 @@ const char *qm_core_symbol(const struct qm_core *core, unsigned crypto)
 }
 
 enum alert_state qm_core_state(const struct qm_core *core, unsigned crypto, enum qm_signal signal,
-                               enum qm_arm arm)
+                               enum l2_arm arm)
 {
-    assert(crypto < core->cryptos_n && signal < QM_SIGNALS && arm < QM_ARMS);
+    assert(crypto < core->cryptos_n && signal < QM_SIGNALS && arm < L2_ARMS);
     return core->cryptos[crypto]->tracked[signal][arm].alert.state;
 }

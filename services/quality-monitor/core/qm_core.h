@@ -25,9 +25,6 @@
 #define QM_LATE_BARS 128 /* a prediction or label further behind the newest makes no outcome */
 #define QM_LABEL_SETS_MAX 3 /* different label parameters of one crypto at a time */
 
-/* In the order of schemas/prediction.avsc. */
-enum qm_arm { QM_ARM_NONE, QM_ARM_NO_L2, QM_ARM_CHAMPION, QM_ARM_CANDIDATE, QM_ARMS };
-
 enum qm_signal {
     /* per prediction of an L2 arm */
     QM_FRESHNESS,
@@ -64,7 +61,6 @@ enum qm_action { QM_NOTHING, QM_NO_L2, QM_FLAG, QM_RETRAIN, QM_REVIEW, QM_FREEZE
 /* One row a signal: what it is called, how it is judged, what follows. */
 struct qm_row {
     const char *name;
-    bool per_arm;
     int64_t window_s; /* 0: none, or the bars' own */
     double warn_above, p2_above; /* NAN: none; also the defaults of calibrated ones */
     double warn_below, p2_below;
@@ -92,7 +88,7 @@ struct qm_feature {
 
 struct qm_prediction {
     int64_t bar_time_us;
-    enum qm_arm arm;
+    enum l2_arm arm;
     enum l2_class decision;
     bool executed, has_freshness, has_nan_rate, has_label;
     double freshness_s, nan_rate;
@@ -116,7 +112,7 @@ struct qm_candle {
 
 struct qm_signal_out {
     enum qm_signal signal;
-    enum qm_arm arm;
+    enum l2_arm arm;
     int64_t bar_time_us;
     bool has_value, has_interval, has_measurable_from;
     double value, low, high;
@@ -126,7 +122,7 @@ struct qm_signal_out {
 };
 
 struct qm_outcome_out {
-    enum qm_arm arm;
+    enum l2_arm arm;
     enum l2_class decision;
     bool executed;
     char model_version[QM_TEXT_BYTES_MAX + 1];
@@ -136,7 +132,7 @@ struct qm_outcome_out {
 
 struct qm_transition {
     enum qm_signal signal;
-    enum qm_arm arm;
+    enum l2_arm arm;
     enum alert_state previous, state;
     int64_t since_us, started_us;
     bool has_value;
@@ -170,8 +166,8 @@ void qm_core_free(struct qm_core *core);
 
 /* Before the first event: what the log of our own outputs holds. */
 void qm_core_emitted_signal(struct qm_core *core, const char *symbol, enum qm_signal signal,
-                            enum qm_arm arm, int64_t bar_time_us);
-void qm_core_emitted_outcome(struct qm_core *core, const char *symbol, enum qm_arm arm,
+                            enum l2_arm arm, int64_t bar_time_us);
+void qm_core_emitted_outcome(struct qm_core *core, const char *symbol, enum l2_arm arm,
                              int64_t bar_time_us);
 
 /* false: not folded, since the crypto would be one too many, or the time is off the bars' grid. */
@@ -196,10 +192,10 @@ bool qm_core_number(struct qm_core *core, const char *symbol, uint32_t *ret_cryp
 const char *qm_core_symbol(const struct qm_core *core, unsigned crypto);
 /* Has the signal of this crypto ever been judged? */
 bool qm_core_had_data(const struct qm_core *core, unsigned crypto, enum qm_signal signal,
-                      enum qm_arm arm);
+                      enum l2_arm arm);
 /* NULL: the crypto has no reference. */
 const char *qm_core_reference_version(struct qm_core *core, const char *symbol);
 enum alert_state qm_core_state(const struct qm_core *core, unsigned crypto, enum qm_signal signal,
-                               enum qm_arm arm);
+                               enum l2_arm arm);
 
 #endif

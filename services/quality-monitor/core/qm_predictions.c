@@ -65,14 +65,14 @@ static void tell_nan_rate(struct qm_core *core, struct crypto *c, int64_t bar,
 
 /* Both arms of one bar are known. */
 static void tell_agreement(struct qm_core *core, struct crypto *c,
-                           const struct prediction_slot *slot, enum qm_arm arm)
+                           const struct prediction_slot *slot, enum l2_arm arm)
 {
     struct l2_tally *t = &c->agreement[arm];
 
     if (!c->has_agreement[arm])
         c->first_agreement[arm] = slot->bar;
     c->has_agreement[arm] = true;
-    (void)l2_tally_put(t, slot->bar, slot->arm[arm].decision == slot->arm[QM_ARM_NO_L2].decision);
+    (void)l2_tally_put(t, slot->bar, slot->arm[arm].decision == slot->arm[L2_ARM_NO_L2].decision);
     struct measured m = {.signal = QM_AGREEMENT,
                          .arm = arm,
                          .bar = slot->bar,
@@ -114,7 +114,7 @@ static void mature(struct qm_core *core, struct crypto *c, unsigned number)
                               .label = (uint8_t)label.label,
                               .barrier = (uint8_t)label.barrier};
         struct prediction_slot *slot = &c->said[qm_slot(label.bar, QM_LATE_BARS)];
-        for (enum qm_arm arm = QM_ARM_NO_L2; slot->bar == label.bar && arm < QM_ARMS; arm++) {
+        for (enum l2_arm arm = L2_ARM_NO_L2; slot->bar == label.bar && arm < L2_ARMS; arm++) {
             if (slot->arm[arm].there && slot->arm[arm].set == number)
                 qm_score(core, c, slot, arm, m);
         }
@@ -130,7 +130,7 @@ static bool same_params(const struct l2_label_params *a, const struct l2_label_p
 static bool is_waited_for(const struct crypto *c, unsigned number)
 {
     for (unsigned i = 0; i < QM_LATE_BARS; i++) {
-        for (unsigned arm = 0; c->said[i].bar >= 0 && arm < QM_ARMS; arm++) {
+        for (unsigned arm = 0; c->said[i].bar >= 0 && arm < L2_ARMS; arm++) {
             const struct said *s = &c->said[i].arm[arm];
             if (s->there && s->set == number)
                 return true;
@@ -249,7 +249,7 @@ void qm_on_prediction(struct qm_core *core, struct crypto *c, int64_t bar,
     if (slot == NULL || slot->arm[p->arm].there)
         return;
     fold_latch(core, c, bar, p);
-    if (p->arm == QM_ARM_CHAMPION || p->arm == QM_ARM_CANDIDATE)
+    if (p->arm == L2_ARM_CHAMPION_L2 || p->arm == L2_ARM_CANDIDATE_L2)
         tell_new_bar(core, c, bar, p);
     struct said *s = &slot->arm[p->arm];
 
@@ -258,11 +258,11 @@ void qm_on_prediction(struct qm_core *core, struct crypto *c, int64_t bar,
     s->decision = (uint8_t)p->decision;
     s->version = version_of(c, p->model_version);
     s->set = QM_LABEL_SETS_MAX;
-    if (p->has_label && p->arm != QM_ARM_NONE)
+    if (p->has_label && p->arm != L2_ARM_NONE)
         s->set = (uint8_t)set_of(core, c, &p->label);
-    for (enum qm_arm arm = QM_ARM_CHAMPION; arm < QM_ARMS; arm++) {
-        if ((arm == p->arm || p->arm == QM_ARM_NO_L2) && slot->arm[arm].there &&
-            slot->arm[QM_ARM_NO_L2].there)
+    for (enum l2_arm arm = L2_ARM_CHAMPION_L2; arm < L2_ARMS; arm++) {
+        if ((arm == p->arm || p->arm == L2_ARM_NO_L2) && slot->arm[arm].there &&
+            slot->arm[L2_ARM_NO_L2].there)
             tell_agreement(core, c, slot, arm);
     }
     if (s->set == QM_LABEL_SETS_MAX)

@@ -44,12 +44,12 @@ static void set_out(struct emitted *e, int64_t bar)
         *word_of(e, bar) |= bit_of(bar);
 }
 
-void qm_core_emitted_outcome(struct qm_core *core, const char *symbol, enum qm_arm arm,
+void qm_core_emitted_outcome(struct qm_core *core, const char *symbol, enum l2_arm arm,
                              int64_t bar_time_us)
 {
     struct crypto *c = qm_find(core, symbol);
 
-    if (c != NULL && (unsigned)arm < QM_ARMS && bar_time_us >= 0 && bar_time_us % core->bar_us == 0)
+    if (c != NULL && (unsigned)arm < L2_ARMS && bar_time_us >= 0 && bar_time_us % core->bar_us == 0)
         set_out(&c->emitted[arm], bar_time_us / core->bar_us);
 }
 
@@ -85,22 +85,22 @@ static void count_pair(struct pair *p, const struct said *arm, const struct said
 }
 
 static void count(const struct qm_core *core, struct crypto *c, struct prediction_slot *slot,
-                  enum qm_arm arm)
+                  enum l2_arm arm)
 {
     struct day *d = day_of(core, c, slot->bar);
-    const struct said *s = &slot->arm[arm], *blind = &slot->arm[QM_ARM_NO_L2];
+    const struct said *s = &slot->arm[arm], *blind = &slot->arm[L2_ARM_NO_L2];
 
     if (d == NULL)
         return;
     d->arm[arm].n[s->decision][s->label]++;
-    for (enum qm_arm other = QM_ARM_CHAMPION; other < QM_ARMS; other++) {
-        if ((other == arm || arm == QM_ARM_NO_L2) && slot->arm[other].there &&
+    for (enum l2_arm other = L2_ARM_CHAMPION_L2; other < L2_ARMS; other++) {
+        if ((other == arm || arm == L2_ARM_NO_L2) && slot->arm[other].there &&
             slot->arm[other].scored && blind->there && blind->scored)
             count_pair(&d->pair[other], &slot->arm[other], blind);
     }
 }
 
-void qm_score(struct qm_core *core, struct crypto *c, struct prediction_slot *slot, enum qm_arm arm,
+void qm_score(struct qm_core *core, struct crypto *c, struct prediction_slot *slot, enum l2_arm arm,
               const struct matured *m)
 {
     struct said *s = &slot->arm[arm];
@@ -139,7 +139,7 @@ static const struct day *day_at(const struct crypto *c, int64_t number)
     return d != NULL && d->number == number ? d : NULL;
 }
 
-static struct l2_confusion month_of(const struct crypto *c, int64_t day, enum qm_arm arm)
+static struct l2_confusion month_of(const struct crypto *c, int64_t day, enum l2_arm arm)
 {
     struct l2_confusion sum = {{{0}}};
 
@@ -198,7 +198,7 @@ static double delta_of(const struct pair *const *days, const unsigned *chosen, u
 
 /* Δf1_buy over the same bars, and the 95 % interval of a block bootstrap whose blocks are days:
  * labels overlap within a day, and hardly from one to the next. */
-static void tell_delta(struct qm_core *core, struct crypto *c, int64_t day, enum qm_arm arm)
+static void tell_delta(struct qm_core *core, struct crypto *c, int64_t day, enum l2_arm arm)
 {
     const struct pair *days[MONTH_DAYS];
     unsigned n = 0, chosen[MONTH_DAYS];
@@ -233,7 +233,7 @@ static void tell_delta(struct qm_core *core, struct crypto *c, int64_t day, enum
     qm_tell(core, c, &m);
 }
 
-static void tell_f1(struct qm_core *core, struct crypto *c, int64_t day, enum qm_arm arm,
+static void tell_f1(struct qm_core *core, struct crypto *c, int64_t day, enum l2_arm arm,
                     const struct l2_confusion *sum)
 {
     struct measured m = {.signal = QM_F1_BUY,
@@ -249,7 +249,7 @@ static void tell_f1(struct qm_core *core, struct crypto *c, int64_t day, enum qm
         m.high = i.high;
     }
     qm_tell(core, c, &m);
-    if (arm == QM_ARM_NO_L2)
+    if (arm == L2_ARM_NO_L2)
         return;
     const double live = m.value;
     const bool enough =
@@ -273,12 +273,12 @@ static void tell_f1(struct qm_core *core, struct crypto *c, int64_t day, enum qm
 
 void qm_close_candle_day(struct qm_core *core, struct crypto *c, int64_t day)
 {
-    for (enum qm_arm arm = QM_ARM_NO_L2; arm < QM_ARMS; arm++) {
+    for (enum l2_arm arm = L2_ARM_NO_L2; arm < L2_ARMS; arm++) {
         const struct l2_confusion sum = month_of(c, day, arm);
         if (l2_confusion_n(&sum) == 0)
             continue;
         tell_f1(core, c, day, arm, &sum);
-        if (arm != QM_ARM_NO_L2)
+        if (arm != L2_ARM_NO_L2)
             tell_delta(core, c, day, arm);
     }
 }

@@ -38,8 +38,8 @@ struct pair {
 
 struct day {
     int64_t number; /* days since 1970 */
-    struct counts arm[QM_ARMS];
-    struct pair pair[QM_ARMS];
+    struct counts arm[L2_ARMS];
+    struct pair pair[L2_ARMS];
 };
 
 struct said {
@@ -51,7 +51,7 @@ struct said {
 
 struct prediction_slot {
     int64_t bar;
-    struct said arm[QM_ARMS];
+    struct said arm[L2_ARMS];
 };
 
 struct matured {
@@ -90,7 +90,7 @@ struct crypto {
     uint32_t number;
     char symbol[L2_SYMBOL_BYTES_MAX + 1];
     const struct l2_reference *reference; /* NULL: none */
-    struct tracked tracked[QM_SIGNALS][QM_ARMS];
+    struct tracked tracked[QM_SIGNALS][L2_ARMS];
 
     /* bars */
     bool has_bar;
@@ -122,9 +122,9 @@ struct crypto {
     int64_t cleared_through_us;
     bool has_prediction;
     int64_t first_prediction, newest_prediction; /* of L2 arms, one a bar */
-    struct l2_tally freshness, nan_rate, agreement[QM_ARMS];
-    int64_t first_agreement[QM_ARMS];
-    bool has_agreement[QM_ARMS];
+    struct l2_tally freshness, nan_rate, agreement[L2_ARMS];
+    int64_t first_agreement[L2_ARMS];
+    bool has_agreement[L2_ARMS];
     struct prediction_slot said[QM_LATE_BARS];
     char version[VERSIONS][QM_TEXT_BYTES_MAX + 1];
     uint8_t version_next;
@@ -134,7 +134,7 @@ struct crypto {
     int64_t newest_candle, candle_day;
     double close[CLOSES]; /* by bar; NAN: none */
     struct label_set set[QM_LABEL_SETS_MAX];
-    struct emitted emitted[QM_ARMS];
+    struct emitted emitted[L2_ARMS];
     struct day days[DAYS_RING];
 };
 
@@ -154,7 +154,7 @@ struct qm_core {
 /* What was measured, before it is judged. */
 struct measured {
     enum qm_signal signal;
-    enum qm_arm arm;
+    enum l2_arm arm;
     int64_t bar;
     bool has_value, has_interval;
     double value, low, high;
@@ -178,7 +178,7 @@ void qm_on_prediction(struct qm_core *core, struct crypto *c, int64_t bar,
 void qm_on_candle(struct qm_core *core, struct crypto *c, int64_t bar, double close);
 
 /* qm_skill.c: what matured predictions say. `m` is the label of the slot's bar. */
-void qm_score(struct qm_core *core, struct crypto *c, struct prediction_slot *slot, enum qm_arm arm,
+void qm_score(struct qm_core *core, struct crypto *c, struct prediction_slot *slot, enum l2_arm arm,
               const struct matured *m);
 void qm_close_candle_day(struct qm_core *core, struct crypto *c, int64_t day);
 

@@ -172,7 +172,7 @@ static bool fold_prediction(const char *symbol)
     struct qm_prediction p = {.bar_time_us = whole()};
     double horizon, span;
 
-    p.arm = (enum qm_arm)whole();
+    p.arm = (enum l2_arm)whole();
     p.decision = (enum l2_class)whole();
     p.executed = whole() != 0;
     p.has_freshness = number(&p.freshness_s);
@@ -224,7 +224,7 @@ static enum qm_signal signal_of(const char *name)
 static bool recall_signal(const char *symbol)
 {
     const enum qm_signal signal = signal_of(word());
-    const enum qm_arm arm = (enum qm_arm)whole();
+    const enum l2_arm arm = (enum l2_arm)whole();
 
     qm_core_emitted_signal(core, symbol, signal, arm, whole());
     return true;
@@ -232,7 +232,7 @@ static bool recall_signal(const char *symbol)
 
 static bool recall_outcome(const char *symbol)
 {
-    const enum qm_arm arm = (enum qm_arm)whole();
+    const enum l2_arm arm = (enum l2_arm)whole();
 
     qm_core_emitted_outcome(core, symbol, arm, whole());
     return true;

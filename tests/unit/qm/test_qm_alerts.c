@@ -25,7 +25,7 @@ struct world {
     int64_t now_us;
 };
 
-static unsigned having(void *user, enum qm_signal signal, enum qm_arm arm)
+static unsigned having(void *user, enum qm_signal signal, enum l2_arm arm)
 {
     const struct world *w = user;
 
@@ -271,12 +271,12 @@ static void an_inhibition_stores(void **state)
 static void recall(struct world *w, uint32_t crypto, enum alert_state state,
                    enum qm_delivery delivery, int64_t version)
 {
-    qm_alerts_told(w->alerts, crypto, QM_PSI_24H, QM_ARM_NONE, state, 500 * S, delivery, version);
+    qm_alerts_told(w->alerts, crypto, QM_PSI_24H, L2_ARM_NONE, state, 500 * S, delivery, version);
 }
 
 static bool settle(struct world *w, uint32_t crypto, enum alert_state state)
 {
-    return qm_alerts_settle(w->alerts, crypto, QM_PSI_24H, QM_ARM_NONE, state, w->now_us,
+    return qm_alerts_settle(w->alerts, crypto, QM_PSI_24H, L2_ARM_NONE, state, w->now_us,
                             w->now_us);
 }
 
