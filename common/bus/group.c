@@ -17,6 +17,8 @@
  * that is lost on the way ends with its connection, or after socket.timeout.ms, and is asked again.
  */
 #define LOOKUP_MS 3600000
+/* Beyond the transaction's time-out: the broker looks for what timed out every 10 s. */
+#define LOOKUP_PATIENCE_US INT64_C(20000000)
 #define LEVEL_ERROR 3
 #define LEVEL_WARNING 4
 #define LEVEL_NOTICE 5
@@ -371,6 +373,8 @@ static enum err_class take_lookup(struct bus *bus, rd_kafka_event_t *event, stru
     }
     if (bus->lookups > 0)
         bus->lookup_next_us = clk_mono_us() + LOOKUP_RETRY_US;
+    if (code >= RD_KAFKA_RESP_ERR_NO_ERROR)
+        bus->lookup_waited_us = 0; /* the broker said so, not librdkafka */
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR || client_class(code) == ERR_RETRY)
         return ERR_OK;
     return err_set(err, ERR_FATAL, "group %s: committed offsets: %s: check the group's rights",
@@ -508,12 +512,38 @@ static enum err_class take_answers(struct bus *bus, struct err *err)
     return e;
 }
 
+/*
+ * librdkafka 2.14.2 can leave a request to a coordinator lying for good: it waits for news of a
+ * connection that has none to tell (its issue 5511, and a broker that was killed and came back).
+ * The request cannot be taken back (see LOOKUP_MS): the process is to start anew. While no broker
+ * is connected, it is the outage that is waited out.
+ */
+static enum err_class check_lookup(struct bus *bus, struct err *err)
+{
+    const int64_t now_us = clk_mono_us();
+    const int64_t patience_us = INT64_C(1000) * bus->transaction_timeout_ms + LOOKUP_PATIENCE_US;
+
+    if (bus->lookups == 0)
+        bus->lookup_waited_us = 0;
+    else if (bus->lookup_open && client_connected(&bus->client))
+        bus->lookup_waited_us += now_us - bus->lookup_seen_us;
+    bus->lookup_seen_us = now_us;
+    if (bus->lookup_waited_us < patience_us)
+        return ERR_OK;
+    return err_set(err, ERR_FATAL,
+                   "group %s: committed offsets: no answer in %.0f s though a broker is connected: "
+                   "restart",
+                   bus->group_id, (double)patience_us / 1e6);
+}
+
 enum err_class group_serve(struct bus *bus, struct err *err)
 {
     enum err_class e = ERR_OK;
 
     if (bus->lookup_open || bus->ends_open)
         e = take_answers(bus, err);
+    if (e == ERR_OK)
+        e = check_lookup(bus, err);
     /* While a commit is under way, the offset that it commits is not to be read yet. */
     if (e == ERR_OK && bus->lookups > 0 && !bus->lookup_open && bus->commit == COMMIT_NONE &&
         clk_mono_us() >= bus->lookup_next_us)

@@ -407,6 +407,7 @@ enum err_class bus_new(const struct bus_options *options, struct bus **ret_bus, 
     client_init(&bus->client, options->log, options->log_user);
     bus->client.owner = bus;
     bus->session_timeout_ms = options->session_timeout_ms;
+    bus->transaction_timeout_ms = options->transaction_timeout_ms;
     e = copy_names(bus, options) ? ERR_OK : err_set(err, ERR_FATAL, "bus: out of memory");
     if (e == ERR_OK)
         e = client_new_member(&bus->client, options->settings, options->settings_n,

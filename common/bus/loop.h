@@ -74,7 +74,7 @@ struct bus {
     char *transactional_id;
     char **output_topics;
     unsigned output_topics_n;
-    unsigned session_timeout_ms;
+    unsigned session_timeout_ms, transaction_timeout_ms;
     unsigned partitions_n;
     struct partition *partitions;
 
@@ -94,6 +94,8 @@ struct bus {
 
     bool lookup_open;
     int64_t lookup_next_us;
+    int64_t lookup_waited_us; /* for the broker's word, with one connected … */
+    int64_t lookup_seen_us; /* … by then */
     bool ends_open; /* a list-offsets request is under way */
     int64_t ends_next_us;
     unsigned asks; /* partitions with an open question, sent or not */

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+import confluent_kafka
 import l2fleet
 import l2kafka
 import l2live
@@ -42,6 +43,37 @@ def fill(path):
             f.flush()
 
 
+def coordinates(bootstrap, group):
+    """The group's coordinator answers, be its offsets stable or not."""
+    client = confluent_kafka.Consumer(l2live.client(bootstrap, **{"group.id": group, "isolation.level": "read_uncommitted"}))
+    try:
+        client.committed([confluent_kafka.TopicPartition("nothing", 0)], timeout=5)
+    except confluent_kafka.KafkaException:
+        return False
+    finally:
+        client.close()
+    return True
+
+
+def restart(broker, group):
+    """Its supervisor starts it, and once more where its coordinator does not come up: a broker that lost its disk may need that."""
+    for _ in range(3):
+        broker.kill()
+        broker.start()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if coordinates(broker.bootstrap, group):
+                return
+            time.sleep(0.5)
+        print(f"no coordinator of {group} after 60 s, the broker is started again:\n{complaints(broker)}")
+    raise RuntimeError("the broker does not come back")
+
+
+def complaints(broker):
+    lines = broker.log.read_text(errors="replace").splitlines()
+    return "\n".join([line for line in lines if " ERROR " in line or " WARN " in line or "Finished loading" in line][-40:])
+
+
 def main():
     if os.geteuid() != 0:
         print("skipped: only root can mount a small disk")
@@ -69,13 +101,16 @@ def run(broker, folder):
         stopped = not broker.running()
         print(f"disk full for {FULL_S} s: the broker {'gave up' if stopped else 'runs'}, restarts {dict(fleet.restarts)}")
         ballast.unlink()
-        broker.kill()
-        broker.start()
+        restart(broker, prefix + "feature-producer")
         fleet.check()
         time.sleep(5)
         loader.finish()
         assert loader.sent > before > 0
-        fleet.finish(PARTITIONS, 180)
+        try:
+            fleet.finish(PARTITIONS, 180)
+        except RuntimeError as error:
+            state = "answers" if coordinates(broker.bootstrap, prefix + "feature-producer") else "does not answer"
+            raise RuntimeError(f"{error}\nthe coordinator {state}\n{complaints(broker)}\n{fleet[0].tail()}") from error
     l2fleet.assert_equal("disk", broker.bootstrap, prefix, folder, 20)
 
 

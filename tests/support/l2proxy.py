@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 
+OFFSET_FETCH = 9
 END_TXN = 26
 ADD_OFFSETS_TO_TXN = 25
 

@@ -8,7 +8,8 @@ decide() answering REBUILD for offsets that did not move (never arrives), AGAIN 
 COMMITTED for both (ambiguous); without the new producer (late), without end_txn_lost (connection breaks); without the
 watch (frozen: the successor dies too); with outputs of a revoked partition kept, and with a refused commit taken for a
 done one (members); without loop_forget's taint (stuck commit: doubled); with the gap in the log unseen (out of range);
-with bus_connected true for ever (broker). Fencing of the same instance twice has three guards, no single fault shows it.
+without check_lookup's verdict (never told); with bus_connected true for ever (broker). Fencing of the same instance twice
+has three guards, no single fault shows it.
 """
 
 import contextlib
@@ -329,6 +330,23 @@ class BusFaults(Copies, unittest.TestCase):
         self.assertEqual(echo.kill(signal.SIGTERM), 0, echo.story())
         self.check_exactly_once()
         return echo
+
+    def test_committed_offsets_never_told(self):
+        rule = self.proxy.on(kp.OFFSET_FETCH, kp.drop_answer, times=1000)
+        echo = Echo(self, "commit-ms=5", "session-ms=6000")
+        began = time.monotonic()
+        echo.wait_for("^failed", seconds=60)
+        self.assertEqual(echo.end(), 70, echo.story())
+        self.assertIn("no answer in 26 s though a broker is connected", echo.story())
+        self.assertGreater(time.monotonic() - began, 26)
+        rule.left = 0
+        feed = Feed(self, 500)
+        echo = Echo(self, "commit-ms=5", "session-ms=6000")
+        echo.wait_for("^committed", 5)
+        feed.stop()
+        self.wait_idle(echo)
+        self.assertEqual(echo.kill(signal.SIGTERM), 0, echo.story())
+        self.check_exactly_once()
 
     def test_abort_sends_the_same_bytes_again(self):
         echo = self.run_with_fault(kp.ADD_OFFSETS_TO_TXN, kp.fail_with(42), log="send offsets: INVALID_REQUEST", times=3)
