@@ -92,6 +92,11 @@ static const struct service services[ACLS_SERVICES_N] = {
                                .name = "trading-engine-",
                                .is_prefixed = true,
                                .operations = {BUS_ACL_WRITE}}}},
+    /* an operator at a terminal: what the monitor folds, without a group, and nothing else */
+    [ACLS_L2MONITOR] = {"l2monitor",
+                        {TOPIC(OHLCV, BUS_ACL_READ), TOPIC(BARS, BUS_ACL_READ),
+                         TOPIC(FEATURES, BUS_ACL_READ), TOPIC(PREDICTIONS, BUS_ACL_READ),
+                         TOPIC(ROLLOUT, BUS_ACL_READ)}},
     /* one row for all topics, those of later versions included; never Delete, which loses data */
     [ACLS_TOPICS_ADMIN] = {"topics-admin",
                            {{.resource = BUS_ACL_TOPIC,

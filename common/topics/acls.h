@@ -16,6 +16,7 @@ enum acls_service {
     ACLS_QUALITY_MONITOR,
     ACLS_FEED,           /* l2replay, or whatever writes l2.snapshots and l2.ohlcv */
     ACLS_TRADING_ENGINE, /* a reader of features, a writer of predictions */
+    ACLS_L2MONITOR,      /* the tool: stored history, read only */
     ACLS_TOPICS_ADMIN,   /* l2ctl topics; `l2ctl acls` itself needs a superuser */
     ACLS_SERVICES_N,
 };

@@ -314,6 +314,8 @@ bool qm_wire_recall(struct qm_wire *w, struct qm_core *core, struct qm_alerts *a
         return false;
     copy(d->symbol, symbol, sizeof symbol);
     qm_core_emitted_signal(core, symbol, signal, (enum l2_arm)d->arm, d->bar_time_us);
+    if (signal == QM_LEAKAGE) /* no input tells of a proof again */
+        (void)qm_core_proof(core, symbol, d->bar_time_us, d->value == 0);
     return true;
 }
 

@@ -35,8 +35,9 @@ static const char doc[] =
     "  l2ctl acls apply --service trading-engine --user User:engine-7 -c admin.conf\n"
     "  l2ctl acls check -p eu. -c admin.conf || alert\n"
     "  l2ctl acls plan -c admin.conf -o json | jq '.acls[] | select(.action != \"none\")'\n\n"
-    "Services: feature-producer, bar-archiver, l2replay (the feed), trading-engine, topics-admin "
-    "(l2ctl topics).\n\n" CTL_EXITS_HELP;
+    "Services: feature-producer, bar-archiver, quality-monitor, l2replay (the feed), "
+    "trading-engine, l2monitor (an operator's, reads only), topics-admin (l2ctl topics).\n\n" //
+    CTL_EXITS_HELP;
 
 enum { KEY_SERVICE = 256, KEY_USER, KEY_PRUNE };
 

@@ -176,7 +176,8 @@ bool qm_core_feature(struct qm_core *core, const char *symbol, const struct qm_f
 bool qm_core_prediction(struct qm_core *core, const char *symbol, const struct qm_prediction *p);
 bool qm_core_candle(struct qm_core *core, const char *symbol, const struct qm_candle *candle);
 
-/* A feature record's row was recomputed from what lies before its purge: is it the same? */
+/* A feature record's row was recomputed from what lies before its purge: is it the same? One that
+ * is out (qm_core_emitted_signal) is judged, and not given out again. */
 bool qm_core_proof(struct qm_core *core, const char *symbol, int64_t bar_time_us, bool is_same);
 bool qm_core_rollout(struct qm_core *core, const char *symbol, const struct qm_rollout *rollout);
 

@@ -28,7 +28,7 @@ import l2live
 
 PREFIX = "sec."
 TOPICS = "snapshots ohlcv bars features heartbeat predictions outcomes quality alerts rollout dlq".split()
-USERS = ["feature-producer", "bar-archiver", "quality-monitor", "l2replay", "trading-engine", "topics-admin"]
+USERS = ["feature-producer", "bar-archiver", "quality-monitor", "l2replay", "trading-engine", "l2monitor", "topics-admin"]
 # user: topics that it may read, topics that it may write, group, transactional id
 MAY = {
     "feature-producer": ("snapshots bars", "bars features heartbeat dlq", "feature-producer", "feature-producer-0"),
@@ -37,6 +37,7 @@ MAY = {
                         "heartbeat quality outcomes alerts dlq", "quality-monitor.loki", "quality-monitor-0"),
     "l2replay": ("", "snapshots ohlcv", None, None),
     "trading-engine": ("ohlcv features heartbeat rollout predictions", "predictions", "trading-engine-7", "trading-engine-7-0"),
+    "l2monitor": ("ohlcv bars features predictions rollout", "", None, None),
     "topics-admin": ("", "", None, None),
 }
 REFUSED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -374,6 +375,28 @@ class C_Service(unittest.TestCase):
                         change_row(row, True)
         self.assertGreater(len(l2live.dump(broker.bootstrap, PREFIX + "l2.predictions")), 10)
         self.assertNotIn(broker.password("trading-engine"), engine.log.read_text())
+
+    def test_bb_l2monitor_reads_without_a_group(self):
+        """It comes to say that the bars are too few days; without its row, that it may not read them."""
+        path = configuration("l2monitor", {k: v for k, v in settings("l2monitor").items()})
+        row = next(row for row in rows_of("l2monitor") if row.name == PREFIX + "l2.bars")
+        bars = len(l2live.dump(broker.bootstrap, PREFIX + "l2.bars"))
+        self.assertGreater(bars, 10)
+
+        def reference():
+            return subprocess.run([l2live.binary("l2monitor"), "reference", "l2.bars", "-c", str(path), "-q", "-o",
+                                   str(folder / "reference.json")], capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                                  timeout=60, check=False)
+
+        self.assertRegex(reference().stderr, "days")
+        change_row(row, False)
+        try:
+            done = reference()
+            self.assertEqual(done.returncode, 78, done.stderr)
+            self.assertRegex(done.stderr, "(?i)authoriz")
+        finally:
+            change_row(row, True)
+        self.assertNotIn(broker.password("l2monitor"), done.stderr + done.stdout)
 
     def gets_ready(self, process, listen, seconds=60):
         """True: /readyz says so. False: it ended. None: neither in time."""
