@@ -267,7 +267,7 @@ class Market:
             if arm == CANDIDATE and (symbol != "AAA" or i < 3 * self.day) or self.odd(0.01):
                 continue
             event = self.prediction(symbol, bar, i, arm, blind)
-            late = self.rng.choice([1, 3, 17, 40, 100]) if self.late and self.odd(0.02) else 0
+            late = self.rng.choice([1, 3, 7, 8, 15, 16, 17, 40, 100]) if self.late and self.odd(0.02) else 0
             self.held.setdefault(bar + late, []).append(event)
             if self.odd(0.01):
                 self.held.setdefault(bar + late, []).append(event)
@@ -403,6 +403,7 @@ class Crypto:
         self.bar_day = self.candle_day = None
         self.psi, self.p99 = {}, {}
         self.said, self.spoken = {}, {}  # (bar, arm): event; bar: the first L2 event of it
+        self.late, self.said_newest = set(), -1000  # (bar, arm) said when its label was all but known
         self.agreed = {arm: {} for arm in range(4)}
         self.first_agreed, self.agreed_newest = {}, {}
         self.scored = {}  # (bar, arm): (decision, label)
@@ -563,8 +564,9 @@ class Batch:
                            for is_out in [self.is_out(symbol, x, event["row"][x], close)] if is_out is not None]
         window = [c.features[b] for b in range(bar - self.day + 1, bar + 1) if c.features.get(b)]
         judged = [is_out for one in window for is_out in one]
-        value = sum(judged) / len(judged) if len(window) >= 48 else None
-        self.tell(out, symbol, c, "l2_feature_value_oor", bar, value, len(window), measurable=c.first_feature + 47)
+        least = min(48, self.day // 2)
+        value = sum(judged) / len(judged) if len(window) >= least else None
+        self.tell(out, symbol, c, "l2_feature_value_oor", bar, value, len(window), measurable=c.first_feature + least - 1)
 
     # -- predictions
 
@@ -623,7 +625,9 @@ class Batch:
         self.latch(out, symbol, c, event)
         if arm in (CHAMPION, CANDIDATE):
             self.gates(out, symbol, c, event)
-        c.said[bar, arm] = event
+        if event["params"] and c.said_newest >= bar + max(event["params"][0] - 1, 1):
+            c.late.add((bar, arm))
+        c.said[bar, arm], c.said_newest = event, max(bar, c.said_newest)
         for other in (CHAMPION, CANDIDATE):
             if arm in (other, NO_L2):
                 self.agreement(out, symbol, c, bar, other)
@@ -673,7 +677,7 @@ class Batch:
 
     def month(self, c, day, arm):
         first, end = (day - 29) * self.day, (day + 1) * self.day
-        return {b: c.scored[b, arm] for b in range(first, end) if (b, arm) in c.scored}
+        return {b: c.scored[b, arm] for b in range(first, end) if (b, arm) in c.scored and (b, arm) not in c.late}
 
     @staticmethod
     def counts(pairs):

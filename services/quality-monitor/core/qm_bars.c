@@ -388,9 +388,9 @@ void qm_on_feature(struct qm_core *core, struct crypto *c, int64_t bar, const st
                          .bar = bar,
                          .judged = NAN,
                          .n = c->oor.n,
-                         .measurable_bar = c->first_feature + SAMPLES_24H_MIN - 1};
+                         .measurable_bar = c->first_feature + qm_samples_24h_min(core) - 1};
 
-    if (c->oor.n >= SAMPLES_24H_MIN) {
+    if (c->oor.n >= qm_samples_24h_min(core)) {
         m.has_value = true;
         m.value = (double)sums[0] / (double)sums[1];
     }

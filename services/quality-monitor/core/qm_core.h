@@ -128,6 +128,7 @@ struct qm_outcome_out {
     char model_version[QM_TEXT_BYTES_MAX + 1];
     struct l2_label_params params;
     struct l2_label label; /* bars: of the crypto's bar length */
+    bool is_late; /* said when its label was all but known: it counts for no skill */
 };
 
 struct qm_transition {

@@ -241,6 +241,16 @@ static void fold_latch(struct qm_core *core, struct crypto *c, int64_t bar,
     qm_tell(core, c, &m);
 }
 
+/* Does it come when its label's last bar, or the one before, has been predicted for? Judged by what
+ * predictions came before it alone, so that it is the same however the topics are read; and a bar
+ * early, since the candle of that bar may be read before or after the prediction for it. */
+static bool is_late(const struct crypto *c, int64_t bar, const struct qm_prediction *p)
+{
+    const int64_t bars = p->label.horizon_bars > 2 ? (int64_t)p->label.horizon_bars - 1 : 1;
+
+    return c->has_said && p->has_label && c->newest_said >= bar + bars;
+}
+
 void qm_on_prediction(struct qm_core *core, struct crypto *c, int64_t bar,
                       const struct qm_prediction *p)
 {
@@ -258,6 +268,10 @@ void qm_on_prediction(struct qm_core *core, struct crypto *c, int64_t bar,
     s->decision = (uint8_t)p->decision;
     s->version = version_of(c, p->model_version);
     s->set = QM_LABEL_SETS_MAX;
+    s->late = is_late(c, bar, p);
+    if (!c->has_said || bar > c->newest_said)
+        c->newest_said = bar;
+    c->has_said = true;
     if (p->has_label && p->arm != L2_ARM_NONE)
         s->set = (uint8_t)set_of(core, c, &p->label);
     for (enum l2_arm arm = L2_ARM_CHAMPION_L2; arm < L2_ARMS; arm++) {

@@ -90,12 +90,13 @@ static void count(const struct qm_core *core, struct crypto *c, struct predictio
     struct day *d = day_of(core, c, slot->bar);
     const struct said *s = &slot->arm[arm], *blind = &slot->arm[L2_ARM_NO_L2];
 
-    if (d == NULL)
+    if (d == NULL || s->late)
         return;
     d->arm[arm].n[s->decision][s->label]++;
     for (enum l2_arm other = L2_ARM_CHAMPION_L2; other < L2_ARMS; other++) {
         if ((other == arm || arm == L2_ARM_NO_L2) && slot->arm[other].there &&
-            slot->arm[other].scored && blind->there && blind->scored)
+            slot->arm[other].scored && !slot->arm[other].late && blind->there && blind->scored &&
+            !blind->late)
             count_pair(&d->pair[other], &slot->arm[other], blind);
     }
 }
@@ -108,6 +109,7 @@ void qm_score(struct qm_core *core, struct crypto *c, struct prediction_slot *sl
         .arm = arm,
         .decision = (enum l2_class)s->decision,
         .executed = s->executed,
+        .is_late = s->late,
         .params = c->set[s->set].labels.params,
         .label = {.bar = m->bar,
                   .label = (enum l2_class)m->label,

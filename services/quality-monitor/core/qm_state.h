@@ -46,6 +46,7 @@ struct said {
     bool there, executed;
     uint8_t decision, set, version; /* set: QM_LABEL_SETS_MAX: none */
     bool scored;                    /* its outcome is known: label */
+    bool late;                      /* it counts for no skill */
     uint8_t label;
 };
 
@@ -126,6 +127,8 @@ struct crypto {
     int64_t first_agreement[L2_ARMS];
     bool has_agreement[L2_ARMS];
     struct prediction_slot said[QM_LATE_BARS];
+    bool has_said;
+    int64_t newest_said; /* of any arm */
     char version[VERSIONS][QM_TEXT_BYTES_MAX + 1];
     uint8_t version_next;
 
@@ -181,6 +184,12 @@ void qm_on_candle(struct qm_core *core, struct crypto *c, int64_t bar, double cl
 void qm_score(struct qm_core *core, struct crypto *c, struct prediction_slot *slot, enum l2_arm arm,
               const struct matured *m);
 void qm_close_candle_day(struct qm_core *core, struct crypto *c, int64_t day);
+
+/* Records of a day that a signal of 24 h asks for: 48, or half of what a day of long bars holds. */
+static inline unsigned qm_samples_24h_min(const struct qm_core *core)
+{
+    return core->day_bars / 2 < SAMPLES_24H_MIN ? core->day_bars / 2 : SAMPLES_24H_MIN;
+}
 
 /* The close of a bar, NAN where none is known. */
 double qm_close_at(const struct crypto *c, int64_t bar);

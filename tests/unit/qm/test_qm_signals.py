@@ -100,9 +100,9 @@ class Streaming(Case):
             self.against_batch(market, [e for step in steps for e in step])
 
     def test_the_topics_may_come_in_any_order_within_a_bar(self):
-        """Late records apart: one whose label is known already counts for a day that is closed after it came."""
-        # fault: a prediction's label parameters learned without the candle of its bar
-        market = l2qm.Market(7, ("AAA", "BBB"), days=6, late=False)
+        """Late records among them: one whose label is all but known counts for no skill, wherever its candle is."""
+        # faults: a prediction's label parameters learned without the candle of its bar; late ones counted
+        market = l2qm.Market(7, ("AAA", "BBB"), days=6)
         told = []
         for events in (market.events(), market.interleaved(1), market.interleaved(2)):
             answers = self.ask(market, [l2qm.line_of(market, e) for e in events])
@@ -110,6 +110,29 @@ class Streaming(Case):
         self.assertGreater(sum(told[0].values()), 5000)
         for other in told[1:]:
             self.assertFalse((told[0] - other) + (other - told[0]))
+
+    def test_a_label_that_comes_with_its_late_prediction(self):
+        # faults: late a bar later; late a bar earlier
+        market = l2qm.Market(10, ("AAA",), days=4, calm=True, late=False, kinds="cp")
+        last = next(i for i, step in enumerate(market.steps) if i > 150 and (market.first + i + 1) % market.day == 0)
+        bar = market.first + last - 16  # whose label the day's last candle gives
+        said = [e for e in market.steps[last - 16] if e["kind"] == "p" and e["arm"] == CHAMPION]
+        counted = set()
+        for late in (13, 14, 15, 16, 17):
+            told = []
+            for order in ("cp", "pc"):
+                events = []
+                for i, step in enumerate(market.steps):
+                    step = (said if i == last - 16 + late else []) + [e for e in step if e not in said]
+                    events += sorted(step, key=lambda e: order.index(e["kind"]))
+                answers = self.ask(market, [l2qm.line_of(market, e) for e in events])
+                told.append(collections.Counter(tuple(words) for _, outputs in answers for words in outputs))
+            self.assertEqual(told[0], told[1], late)
+            self.assertEqual(sum(words[0] == "O" and words[2:4] == (str(CHAMPION), str(bar)) for words in told[0]), 1, late)
+            day = str((bar // market.day + 1) * market.day * 900 * US - 900 * US)
+            counted |= {(late, words[8]) for words in told[0] if words[0] == "S" and words[2:5] == ("l2_f1_buy", str(CHAMPION), day)}
+        n = max(int(x) for _, x in counted)
+        self.assertEqual(sorted(counted), [(13, str(n)), (14, str(n)), (15, str(n)), (16, str(n - 1)), (17, str(n - 1))])
 
     def test_small_counts_of_spreads(self):
         """A day's count of a spread is kept in 16 bits: exact to 2,047, then within 2^-11 of it: a rank at most that far off."""
@@ -218,6 +241,16 @@ class Thresholds(Case):
                     row["spread_bps"] = 1.0
                 lines.append(self.line("f", i, source=self.bar + i - 20, row=row))
             self.assertEqual(self.observed(lines, "l2_feature_value_oor")[-1], (l2qm.word(out_n / n), want))
+
+    def test_samples_that_values_out_of_range_need(self):
+        # faults: 48 of any bars; half a day of short ones; one fewer
+        for bar_s, least in ((3600, 12), (1800, 24), (900, 48), (300, 48)):
+            self.market = l2qm.Market(11, ("AAA",), days=0, calm=True, bar_s=bar_s)
+            self.bar = self.market.first
+            row = {c: None for c in l2qm.COLUMNS} | {"spread_bps": 1.0}
+            lines = [self.line("f", i, source=self.bar + i - 20, row=row) for i in range(least)]
+            values = [v for v, _ in self.observed(lines, "l2_feature_value_oor")]
+            self.assertEqual(values, ["null"] * (least - 1) + ["0"], bar_s)
 
     def test_the_mid_is_judged_by_its_source_bar_s_close(self):
         # fault: by the newest close
