@@ -10,6 +10,8 @@ enum metric {
     M_FOREIGN,
     M_UNDECODABLE,
     M_ONE_TOO_MANY,
+    M_AHEAD,
+    M_LATE,
     M_SIGNALS,
     M_OUTCOMES,
     M_ALERTS,

@@ -86,8 +86,9 @@ struct service {
     int32_t partition; /* of the record at hand */
     bool caught_up, settled;
     struct alert silent; /* of all heartbeats */
-    int64_t silent_since_us, newest_beat_us;
+    int64_t silent_since_us, silence_over_us, newest_beat_us; /* silence_over_us 0: none was */
     int64_t committed_mono_us, ticked_mono_us, beaten_mono_us, exported_mono_us, told_mono_us;
+    int64_t ahead_mono_us; /* when it was said last that a record is; 0: never */
     uint64_t folded;
     char topics[TOPICS_N][NAME_BYTES_MAX];
     uint8_t out[QM_OUT_BYTES_MAX];
@@ -128,6 +129,8 @@ static void on_outcome(void *user, const char *symbol, const struct qm_outcome_o
     send(s, QM_OUT_OUTCOMES, s->partition, symbol,
          qm_wire_outcome(&s->wire, symbol, out, clk_now_us(s->clk), s->out, sizeof s->out));
     metrics_add(s->metrics, M_OUTCOMES, 0, 1);
+    if (out->is_late)
+        metrics_add(s->metrics, M_LATE, 0, 1);
 }
 
 /* While the past is folded nothing is told: afterwards what was told is compared with what is. */
@@ -163,10 +166,46 @@ static void log_alert(const struct service *s, const struct qm_alert_out *out)
               s->wire.text, NULL);
 }
 
+/* Until a heartbeat came since the start, what a predecessor told of it. */
+static bool is_silent(const struct service *s)
+{
+    const enum alert_state state =
+        s->silent.had_data
+            ? s->silent.state
+            : qm_alerts_told_last(s->alerts, QM_ALL_CRYPTO, QM_PRODUCER_SILENT, L2_ARM_NONE);
+
+    return state == ALERT_P2;
+}
+
+/* What a silence did to freshness is over only as long after it as its rule asks for. */
+static bool is_silence_felt(const struct service *s)
+{
+    const int64_t lingers_us =
+        clk_grace_us(s->clk, qm_rows[QM_FRESHNESS].rule.leave_us) + clk_grace_us(s->clk, 0);
+
+    return is_silent(s) ||
+           (s->silence_over_us != 0 && clk_now_us(s->clk) - s->silence_over_us <= lingers_us);
+}
+
+/* Which alerts are stored only: the silence of all speaks for freshness, and what models do is of
+ * no matter while the kill-switch is on. */
+static void inhibit(struct service *s)
+{
+    uint32_t inhibited = 0;
+
+    if (is_silence_felt(s))
+        inhibited |= UINT32_C(1) << QM_FRESHNESS;
+    if (s->wire.kill_switch)
+        inhibited |=
+            UINT32_C(1) << QM_F1_DRIFT | UINT32_C(1) << QM_DELTA_F1 | UINT32_C(1) << QM_LATCH;
+    qm_alerts_inhibit(s->alerts, inhibited, clk_mono_us());
+}
+
 static void tell_alerts(struct service *s)
 {
     struct qm_alert_out out;
 
+    inhibit(s);
     while (bus_txn_room(s->txn) >= STEP_BYTES_MAX &&
            qm_alerts_next(s->alerts, clk_mono_us(), having, s, &out)) {
         const bool is_group = out.crypto == QM_ALL_CRYPTO;
@@ -333,6 +372,18 @@ static void watch(struct service *s, const char *symbol, enum qm_input input, in
         maybe_prove(s, crypto, &s->wire.at.feature, partition);
 }
 
+static void tell_ahead(struct service *s, const struct bus_merge_record *record)
+{
+    const int64_t mono_us = clk_mono_us();
+
+    if (s->ahead_mono_us != 0 && mono_us - s->ahead_mono_us < PROGRESS_EVERY_US)
+        return; /* they are counted */
+    s->ahead_mono_us = mono_us;
+    log_event(LOG_WARN, "record_ahead", "topic", LOG_STR, s->topics[inputs[record->topic]],
+              "partition", LOG_INT, (int64_t)record->r.partition, "offset", LOG_INT,
+              record->r.offset, "why", LOG_STR, "its bar had not begun when Kafka took it", NULL);
+}
+
 static void on_record(struct service *s, const struct bus_merge_record *record)
 {
     static const enum metric counters[] = {
@@ -340,6 +391,7 @@ static void on_record(struct service *s, const struct bus_merge_record *record)
         [QM_FOREIGN] = M_FOREIGN,
         [QM_UNDECODABLE] = M_UNDECODABLE,
         [QM_ONE_TOO_MANY] = M_ONE_TOO_MANY,
+        [QM_AHEAD] = M_AHEAD,
     };
     char symbol[L2_SYMBOL_BYTES_MAX + 1] = "";
     enum qm_folded folded;
@@ -355,6 +407,8 @@ static void on_record(struct service *s, const struct bus_merge_record *record)
     if (folded == QM_PENDING)
         return;
     metrics_add(s->metrics, counters[folded], record->topic, 1);
+    if (folded == QM_AHEAD)
+        tell_ahead(s, record);
     if (folded == QM_FOLDED) {
         s->folded++;
         watch(s, symbol, (enum qm_input)record->topic, record->r.partition);
@@ -382,6 +436,7 @@ static enum err_class read_heartbeats(struct service *s, struct err *err)
     char symbol[L2_SYMBOL_BYTES_MAX + 1];
     uint32_t crypto;
     int64_t newest_us, beat_us;
+    const int64_t now_us = clk_now_us(s->clk);
     bool is_end;
 
     for (unsigned i = 0; i < TURN_RECORDS_MAX; i++) {
@@ -393,6 +448,8 @@ static enum err_class read_heartbeats(struct service *s, struct err *err)
             symbol[0] == '_' || !qm_core_number(s->core, symbol, &crypto))
             continue;
         s->watched[crypto].partition = record->partition;
+        newest_us = newest_us < now_us ? newest_us : now_us; /* a clock that is ahead hides no */
+        beat_us = beat_us < now_us ? beat_us : now_us;       /* silence that comes */
         if (newest_us > s->watched[crypto].newest_us)
             s->watched[crypto].newest_us = newest_us;
         if (beat_us > s->watched[crypto].beat_us)
@@ -432,18 +489,18 @@ static double step_freshness(struct service *s, int64_t now_us)
     return worst;
 }
 
-/* No heartbeat of any crypto: one alert for all, which speaks for their freshness too. What the
- * kill-switch makes irrelevant is stored only. */
+/* No heartbeat of any crypto: one alert for all, which speaks for their freshness too. */
 static void step_silence(struct service *s, int64_t now_us)
 {
     const struct qm_row *row = &qm_rows[QM_PRODUCER_SILENT];
     const double threshold_s = (double)clk_grace_us(s->clk, (int64_t)(row->p2_above * 1e6)) / 1e6;
     const double age_s = (double)(now_us - s->newest_beat_us) / 1e6;
     const enum alert_state previous = s->silent.state;
-    uint32_t inhibited = 0;
 
     if (s->newest_beat_us == 0)
         return; /* there was none since the start: nothing is known yet */
+    if (is_silent(s))
+        s->silence_over_us = now_us; /* so far */
     if (alert_step(&s->silent, &row->rule, age_s > threshold_s ? ALERT_P2 : ALERT_OK, now_us) &&
         previous != ALERT_NO_DATA) {
         if (s->silent.state == ALERT_P2)
@@ -462,12 +519,6 @@ static void step_silence(struct service *s, int64_t now_us)
     if (previous == ALERT_NO_DATA) /* a predecessor may have told of a silence */
         (void)qm_alerts_settle(s->alerts, QM_ALL_CRYPTO, QM_PRODUCER_SILENT, L2_ARM_NONE,
                                s->silent.state, now_us, clk_mono_us());
-    if (s->silent.state == ALERT_P2)
-        inhibited |= UINT32_C(1) << QM_FRESHNESS;
-    if (s->wire.kill_switch)
-        inhibited |=
-            UINT32_C(1) << QM_F1_DRIFT | UINT32_C(1) << QM_DELTA_F1 | UINT32_C(1) << QM_LATCH;
-    qm_alerts_inhibit(s->alerts, inhibited);
 }
 
 /* A heartbeat is one when Kafka has it: what is queued before a broker that is away is none. */
@@ -698,6 +749,7 @@ static enum err_class open_wire(struct service *s, struct err *err)
     s->wire.exchange = config_string(s->config, "exchange");
     s->wire.schema_version = config_string(s->config, "schema_version");
     s->wire.source = config_string(s->config, "replica");
+    s->wire.clk = s->clk;
     s->wire.bar_s = (uint32_t)config_uint(s->config, "bar_seconds");
     if (qm_wire_open(&s->wire, &s->ids, err) != ERR_OK)
         return err->class;

@@ -1,6 +1,5 @@
 #include "qm_wire.h"
 
-#include "clk/clk.h"
 #include "codec/wire.h"
 #include "topics/topics.h"
 
@@ -9,6 +8,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+
+#define AHEAD_US_MAX (5 * L2_US_PER_S) /* the writer's clock may be behind by as much */
 
 static_assert((int)L2_ARM_NONE == CODEC_ARM_NONE && (int)L2_ARM_NO_L2 == CODEC_ARM_NO_L2 &&
                   (int)L2_ARM_CHAMPION_L2 == CODEC_ARM_CHAMPION_L2 &&
@@ -80,6 +81,22 @@ static void copy(struct codec_str s, char *to, size_t size)
     to[n] = '\0';
 }
 
+/* ---- times ---- */
+
+/* The latest time of which a record can speak: when it was written, by its Kafka timestamp. That
+ * stands in the log, so that the answer is the same whenever the log is read. */
+static int64_t latest_us(const struct qm_wire *w, const struct bus_reader_record *r)
+{
+    if (w->clk == NULL || r->timestamp_us < 0)
+        return INT64_MAX;
+    return clk_to_virtual_us(w->clk, r->timestamp_us) + clk_grace_us(w->clk, AHEAD_US_MAX);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* ---- inputs ---- */
 
 int64_t qm_wire_order(void *user, unsigned topic, const struct bus_reader_record *r)
@@ -100,7 +117,10 @@ int64_t qm_wire_order(void *user, unsigned topic, const struct bus_reader_record
         codec_in_long(&in, &bar_time_us) != CODEC_OK)
         return INT64_MIN;
     if (topic == QM_IN_ROLLOUT)
-        return codec_in_long(&in, &bar_time_us) == CODEC_OK ? bar_time_us : INT64_MIN;
+        return codec_in_long(&in, &bar_time_us) == CODEC_OK ? earlier(bar_time_us, latest_us(w, r))
+                                                            : INT64_MIN;
+    if (bar_time_us > latest_us(w, r))
+        return INT64_MIN;
     return bar_time_us + (int64_t)w->bar_s * L2_US_PER_S;
 }
 
@@ -132,6 +152,8 @@ static enum qm_folded fold_bar(struct qm_wire *w, struct qm_core *core, char *sy
 
     if (!is_ours(w, d->exchange, d->bar_seconds) || !is_text(d->schema_version, w->schema_version))
         return QM_FOREIGN;
+    if (d->bar_time_us > w->latest_us)
+        return QM_AHEAD;
     set_column(&bar.row, L2_MID_PRICE, d->has_mid_price, d->mid_price);
     set_column(&bar.row, L2_SPREAD_BPS, d->has_spread_bps, d->spread_bps);
     set_column(&bar.row, L2_DEPTH_IMBALANCE_L1, d->has_depth_imbalance_l1, d->depth_imbalance_l1);
@@ -163,6 +185,8 @@ static enum qm_folded fold_feature(struct qm_wire *w, struct qm_core *core, char
 
     if (!is_ours(w, d->exchange, d->bar_seconds) || !is_text(d->schema_version, w->schema_version))
         return QM_FOREIGN;
+    if (d->bar_time_us > w->latest_us)
+        return QM_AHEAD;
     f.row = qm_wire_row(d);
     copy(d->symbol, symbol, L2_SYMBOL_BYTES_MAX + 1);
     return folded(qm_core_feature(core, symbol, &f));
@@ -187,6 +211,8 @@ static enum qm_folded fold_prediction(struct qm_wire *w, struct qm_core *core, c
 
     if (!is_ours(w, d->exchange, d->bar_seconds))
         return QM_FOREIGN;
+    if (d->bar_time_us > w->latest_us)
+        return QM_AHEAD;
     if (p.has_label)
         p.label = (struct l2_label_params){.horizon_bars = (uint32_t)d->horizon_bars,
                                            .span_bars = (uint32_t)d->volatility_span_bars,
@@ -204,6 +230,8 @@ static enum qm_folded fold_candle(struct qm_wire *w, struct qm_core *core, char 
 
     if (!is_ours(w, d->exchange, d->bar_seconds))
         return QM_FOREIGN;
+    if (d->bar_time_us > w->latest_us)
+        return QM_AHEAD;
     copy(d->symbol, symbol, L2_SYMBOL_BYTES_MAX + 1);
     return folded(qm_core_candle(core, symbol, &candle));
 }
@@ -211,15 +239,16 @@ static enum qm_folded fold_candle(struct qm_wire *w, struct qm_core *core, char 
 static enum qm_folded fold_rollout(struct qm_wire *w, struct qm_core *core, char *symbol)
 {
     const struct codec_rollout_state *d = &w->at.rollout;
-    const struct qm_rollout rollout = {.time_us = d->time_us,
+    const int64_t time_us = earlier(d->time_us, w->latest_us); /* the switch must be obeyed */
+    const struct qm_rollout rollout = {.time_us = time_us,
                                        .cleared_through_us = d->has_latch_cleared_through
                                                                  ? d->latch_cleared_through_us
                                                                  : INT64_MIN};
 
     if (!is_text(d->exchange, w->exchange))
         return QM_FOREIGN;
-    if (d->time_us >= w->rollout_us) {
-        w->rollout_us = d->time_us;
+    if (time_us >= w->rollout_us) {
+        w->rollout_us = time_us;
         w->kill_switch = d->kill_switch;
     }
     copy(d->symbol, symbol, L2_SYMBOL_BYTES_MAX + 1);
@@ -241,6 +270,7 @@ enum qm_folded qm_wire_fold(struct qm_wire *w, struct qm_core *core, enum qm_inp
         codec_reader_decode(w->readers[input], r->value, r->value_n, &w->at);
     if (status == CODEC_SCHEMA_PENDING)
         return QM_PENDING;
+    w->latest_us = latest_us(w, r);
     return status == CODEC_OK ? folds[input](w, core, ret_symbol) : QM_UNDECODABLE;
 }
 
@@ -302,7 +332,7 @@ bool qm_wire_recall(struct qm_wire *w, struct qm_core *core, struct qm_alerts *a
         return recall_alert(w, core, alerts);
     if (output == QM_OUT_OUTCOMES) {
         const struct codec_outcome *d = &w->at.outcome;
-        if (!is_ours(w, d->exchange, d->bar_seconds))
+        if (!is_ours(w, d->exchange, d->bar_seconds) || d->bar_time_us > latest_us(w, r))
             return false;
         copy(d->symbol, symbol, sizeof symbol);
         qm_core_emitted_outcome(core, symbol, (enum l2_arm)d->arm, d->bar_time_us);
@@ -310,7 +340,8 @@ bool qm_wire_recall(struct qm_wire *w, struct qm_core *core, struct qm_alerts *a
     }
     const struct codec_quality_signal *d = &w->at.quality;
 
-    if (!is_ours(w, d->exchange, d->bar_seconds) || !find_signal(d->signal, &signal))
+    if (!is_ours(w, d->exchange, d->bar_seconds) || !find_signal(d->signal, &signal) ||
+        d->bar_time_us > latest_us(w, r)) /* what was said of it must not mute what comes */
         return false;
     copy(d->symbol, symbol, sizeof symbol);
     qm_core_emitted_signal(core, symbol, signal, (enum l2_arm)d->arm, d->bar_time_us);

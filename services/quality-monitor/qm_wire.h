@@ -6,6 +6,7 @@
 #include "core/qm_core.h"
 
 #include "bus/bus.h"
+#include "clk/clk.h"
 #include "codec/alert.h"
 #include "codec/candle.h"
 #include "codec/heartbeat.h"
@@ -41,8 +42,11 @@ struct qm_wire {
     const char *exchange; /* records of another one are skipped; borrowed */
     const char *schema_version; /* bars and features of another one are; borrowed */
     uint32_t bar_s;
+    const struct clk *clk; /* maps Kafka's timestamps, by which what is dated ahead is known; NULL:
+                              the records have none, as those of a file; borrowed */
     bool kill_switch; /* as the newest RolloutState has it */
     int64_t rollout_us;
+    int64_t latest_us; /* of which the record at hand can speak */
     const char *source; /* who says so, in alerts; borrowed */
     union {
         struct codec_l2_bar bar;
@@ -66,15 +70,16 @@ enum err_class qm_wire_open(struct qm_wire *wire, const struct codec_ids *ids,
 void qm_wire_close(struct qm_wire *wire);
 
 /* When the record could be known, for the merge: its bar's close; INT64_MIN for what is no record
- * of ours. */
+ * of ours, or dated ahead: it holds nobody up. */
 int64_t qm_wire_order(void *user, unsigned topic, const struct bus_reader_record *record);
 
 enum qm_folded {
     QM_FOLDED,
-    QM_FOREIGN,     /* another exchange, bar length or schema version */
+    QM_FOREIGN, /* another exchange, bar length or schema version */
     QM_UNDECODABLE,
-    QM_PENDING,     /* the registry has not said yet what its schema is: ask again */
+    QM_PENDING, /* the registry has not said yet what its schema is: ask again */
     QM_ONE_TOO_MANY, /* cryptos; or a time off the grid */
+    QM_AHEAD, /* its bar had not begun when Kafka took it */
 };
 /* Decodes a record and folds it. ret_symbol: of L2_SYMBOL_BYTES_MAX + 1. */
 enum qm_folded qm_wire_fold(struct qm_wire *wire, struct qm_core *core, enum qm_input input,

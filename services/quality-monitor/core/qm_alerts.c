@@ -7,6 +7,7 @@
 struct entry {
     bool is_dirty;
     bool is_grouped, is_sent; /* while in breach: how it was told */
+    bool is_held; /* in breach, and an inhibition kept it from being told */
     struct qm_transition now;
     int64_t dirty_us; /* since when it waits */
     enum alert_state told;
@@ -98,20 +99,28 @@ void qm_alerts_told(struct qm_alerts *a, uint32_t crypto, enum qm_signal signal,
     e->was_told = true;
     e->is_sent = is_breach(state) && delivery == QM_SEND;
     e->is_grouped = is_breach(state) && delivery == QM_GROUPED;
+    e->is_held = is_breach(state) && delivery == QM_INHIBITED;
     if (crypto != QM_ALL_CRYPTO)
         return;
     a->group[signal][arm].is_open = is_breach(state);
     e->now.started_us = started_us;
 }
 
-void qm_alerts_inhibit(struct qm_alerts *a, uint32_t signals)
-{
-    a->inhibited = signals;
-}
-
 unsigned qm_alerts_waiting(const struct qm_alerts *a)
 {
     return a->queue_n;
+}
+
+/* It waits to be told, unless it does already. */
+static void wait_for_it(struct qm_alerts *a, struct entry *e, uint32_t crypto,
+                        enum qm_signal signal, enum l2_arm arm, int64_t now_us)
+{
+    if (e->is_dirty)
+        return;
+    e->is_dirty = true;
+    e->dirty_us = now_us;
+    a->queue[(a->queue_first + a->queue_n++) % a->queue_max] =
+        (struct ref){.crypto = crypto, .signal = (uint8_t)signal, .arm = (uint8_t)arm};
 }
 
 bool qm_alerts_put(struct qm_alerts *a, uint32_t crypto, const struct qm_transition *t,
@@ -124,12 +133,7 @@ bool qm_alerts_put(struct qm_alerts *a, uint32_t crypto, const struct qm_transit
     e->now = *t;
     if (is_breach(t->state))
         a->group[t->signal][t->arm].breached_us = now_us;
-    if (e->is_dirty)
-        return true;
-    e->is_dirty = true;
-    e->dirty_us = now_us;
-    a->queue[(a->queue_first + a->queue_n++) % a->queue_max] =
-        (struct ref){.crypto = crypto, .signal = (uint8_t)t->signal, .arm = (uint8_t)t->arm};
+    wait_for_it(a, e, crypto, t->signal, t->arm, now_us);
     return true;
 }
 
@@ -138,7 +142,7 @@ bool qm_alerts_settle(struct qm_alerts *a, uint32_t crypto, enum qm_signal signa
 {
     struct entry *e = entry_of(a, crypto, signal, arm);
 
-    if (e == NULL || !e->was_told || e->is_dirty || e->told == state)
+    if (e == NULL || !e->was_told || e->is_dirty || (e->told == state && !e->is_held))
         return e != NULL;
     const struct qm_transition t = {.signal = signal,
                                     .arm = arm,
@@ -149,6 +153,45 @@ bool qm_alerts_settle(struct qm_alerts *a, uint32_t crypto, enum qm_signal signa
                                     .threshold = NAN};
 
     return qm_alerts_put(a, crypto, &t, now_us);
+}
+
+static bool is_inhibited(const struct qm_alerts *a, enum qm_signal signal)
+{
+    return (a->inhibited >> signal & 1U) != 0;
+}
+
+/* Was it kept from being told, and is not any more? */
+static bool is_released(const struct qm_alerts *a, const struct entry *e, enum qm_signal signal)
+{
+    return e->is_held && !is_inhibited(a, signal);
+}
+
+void qm_alerts_inhibit(struct qm_alerts *a, uint32_t signals, int64_t now_us)
+{
+    const uint32_t over = a->inhibited & ~signals;
+
+    a->inhibited = signals;
+    if (over == 0)
+        return;
+    for (uint32_t i = 0; i < a->cryptos_max; i++) {
+        for (enum qm_signal signal = 0; a->cryptos[i] != NULL && signal < QM_SIGNALS; signal++) {
+            for (enum l2_arm arm = 0; (over >> signal & 1U) != 0 && arm < L2_ARMS; arm++) {
+                struct entry *e = &a->cryptos[i]->entry[signal][arm];
+                if (e->is_held && e->now.since_us != 0) /* 0: recalled; settling tells of it */
+                    wait_for_it(a, e, i, signal, arm, now_us);
+            }
+        }
+    }
+}
+
+enum alert_state qm_alerts_told_last(const struct qm_alerts *a, uint32_t crypto,
+                                     enum qm_signal signal, enum l2_arm arm)
+{
+    const struct entry *e = crypto == QM_ALL_CRYPTO      ? &a->group[signal][arm].entry
+                            : a->cryptos[crypto] == NULL ? NULL
+                                                         : &a->cryptos[crypto]->entry[signal][arm];
+
+    return e == NULL || !e->was_told ? ALERT_OK : e->told;
 }
 
 /* Cryptos in breach: all, and of them those that came into it within a minute of `at_us`. The first
@@ -189,19 +232,19 @@ static struct census count(struct qm_alerts *a, enum qm_signal signal, enum l2_a
 static void give(struct qm_alerts *a, uint32_t crypto, struct entry *e, enum qm_delivery delivery,
                  struct qm_alert_out *out)
 {
-    *out = (struct qm_alert_out){.crypto = crypto,
-                                 .version = e->version + 1,
-                                 .t = e->now,
-                                 .delivery = delivery,
-                                 .by_group = delivery == QM_GROUPED};
+    *out = (struct qm_alert_out){
+        .crypto = crypto, .version = e->version + 1, .t = e->now, .delivery = delivery};
     out->t.previous = e->was_told ? e->told : ALERT_OK;
-    if ((a->inhibited >> e->now.signal & 1U) != 0 && !e->is_sent)
+    /* what nobody was told of is not resolved for anybody either */
+    if (!e->is_sent && (is_inhibited(a, e->now.signal) || (e->is_held && !is_breach(e->now.state))))
         out->delivery = QM_INHIBITED;
+    out->by_group = out->delivery == QM_GROUPED;
     e->version++;
     e->told = e->now.state;
     e->was_told = true;
     e->is_grouped = out->delivery == QM_GROUPED && is_breach(e->now.state);
     e->is_sent = out->delivery == QM_SEND && is_breach(e->now.state);
+    e->is_held = out->delivery == QM_INHIBITED && is_breach(e->now.state);
 }
 
 /* The group's own change, if there is one to tell: it opens, gets worse or better, or ends. */
@@ -211,7 +254,7 @@ static bool tell_group(struct qm_alerts *a, enum qm_signal signal, enum l2_arm a
     struct group *g = &a->group[signal][arm];
     struct entry *e = &g->entry;
 
-    if (g->is_open && c->worst == e->told)
+    if (g->is_open && c->worst == e->told && !is_released(a, e, signal))
         return false;
     e->now = (struct qm_transition){.signal = signal,
                                     .arm = arm,
@@ -278,7 +321,7 @@ bool qm_alerts_next(struct qm_alerts *a, int64_t now_us,
         const enum l2_arm arm = r.arm;
         struct entry *e = entry_of(a, r.crypto, signal, arm);
 
-        if (e->now.state == (e->was_told ? e->told : ALERT_OK)) {
+        if (e->now.state == (e->was_told ? e->told : ALERT_OK) && !is_released(a, e, signal)) {
             drop(a, i, e); /* over before it was told */
             continue;
         }
@@ -287,16 +330,17 @@ bool qm_alerts_next(struct qm_alerts *a, int64_t now_us,
             give(a, r.crypto, e, QM_SEND, ret_out);
             return true;
         }
-        const struct census c = count(a, signal, arm, e->now.started_us);
+        struct group *g = &a->group[signal][arm];
+        struct census c = count(a, signal, arm, e->now.started_us);
         const bool opens = c.recent >= QM_GROUP_MIN && 2 * c.recent >= having(user, signal, arm);
 
-        if ((opens || a->group[signal][arm].is_open) &&
-            tell_group(a, signal, arm, &c, e->now.since_us, ret_out))
+        if (g->is_open && is_released(a, &g->entry, signal) && !opens)
+            c = (struct census){.worst = ALERT_OK}; /* what is left of it is no group */
+        if ((opens || g->is_open) && tell_group(a, signal, arm, &c, e->now.since_us, ret_out))
             return true; /* first: what speaks for the others */
         drop(a, i, e);
         /* what was told alone is resolved alone */
-        give(a, r.crypto, e,
-             !e->is_sent && (e->is_grouped || a->group[signal][arm].is_open) ? QM_GROUPED : QM_SEND,
+        give(a, r.crypto, e, !e->is_sent && (e->is_grouped || g->is_open) ? QM_GROUPED : QM_SEND,
              ret_out);
         return true;
     }

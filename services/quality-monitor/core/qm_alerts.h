@@ -6,7 +6,8 @@
  * by then is not told; while others still breach the same signal, for a minute at most. When at
  * least three cryptos, and half of those that have the signal, breach it within a minute, one alert
  * speaks for all; theirs are stored as grouped. It lasts until the last of them is well. What an
- * inhibition covers is stored as inhibited.
+ * inhibition covers is stored as inhibited; what is still in breach when the inhibition ends is
+ * told then, as if it had begun: in a group, if it is one's.
  */
 #ifndef QM_ALERTS_H
 #define QM_ALERTS_H
@@ -48,8 +49,12 @@ bool qm_alerts_put(struct qm_alerts *alerts, uint32_t crypto, const struct qm_tr
 /* A state that was told and has not changed since: told again as `state` if that differs. */
 bool qm_alerts_settle(struct qm_alerts *alerts, uint32_t crypto, enum qm_signal signal,
                       enum l2_arm arm, enum alert_state state, int64_t time_us, int64_t now_us);
-/* Changes of these signals (bit each) are stored only. */
-void qm_alerts_inhibit(struct qm_alerts *alerts, uint32_t signals);
+/* Changes of these signals (bit each) are stored only. A breach that was, of a signal that is not
+ * among them any more, waits to be told from now_us on. */
+void qm_alerts_inhibit(struct qm_alerts *alerts, uint32_t signals, int64_t now_us);
+/* As told last, sent or stored; ALERT_OK: never. */
+enum alert_state qm_alerts_told_last(const struct qm_alerts *alerts, uint32_t crypto,
+                                     enum qm_signal signal, enum l2_arm arm);
 
 /* The next change to be told; false: none is due. having: cryptos that have data of the signal. */
 bool qm_alerts_next(struct qm_alerts *alerts, int64_t now_us,

@@ -1,8 +1,9 @@
 """The quality monitor on a real Kafka: what it writes is what its core says of the same input, whatever happens to it.
 
-Killed and started again (L2FLOW_QM_KILLS times, 5), its broker killed, a second monitor in its place; records that are none.
+Killed and started again (L2FLOW_QM_KILLS times, 5), its broker killed, a second monitor in its place; records that are none, or dated ahead.
 
-Seen to fail: with outcomes not recalled, and with signals not recalled, at a start (doubled).
+Seen to fail: with outcomes not recalled, and with signals not recalled, at a start (doubled); with records dated ahead folded (lost), and with
+them merged by their own time.
 """
 
 import collections
@@ -58,6 +59,12 @@ class Live(unittest.TestCase):
         self.assertEqual(self.producer.flush(60), 0)
         return sum(len(step) for step in steps)
 
+    def write_ahead(self, prefix):
+        """A record of each topic and crypto that is a month ahead of its time."""
+        bar = int(time.time() + 30 * 86400) // self.market.bar_s
+        events = {(e["kind"], e["symbol"]): e | {"bar": bar, "source": bar - self.market.purge} for step in self.market.steps[:30] for e in step}
+        return self.write(prefix, [list(events.values())])
+
     def outputs(self, prefix):
         found = []
         for message in l2live.dump(self.bootstrap, prefix + "l2.quality"):
@@ -111,7 +118,9 @@ class Live(unittest.TestCase):
         other = l2qm.record(self.market, steps[0][0]) | {"exchange": "elsewhere"}
         for value in (b"no record of ours", b"", l2live.encode("candle", other)):
             self.producer.produce(prefix + "l2.ohlcv", value, "AAA")
-        written = self.write(prefix, steps[:100])
+        written = self.write(prefix, steps[:50])
+        ahead = self.write_ahead(prefix)
+        written += self.write(prefix, steps[50:100])
         first, second = self.monitor(prefix), self.monitor(prefix, "second")
         self.addCleanup(second.__exit__)
         with first:
@@ -119,6 +128,8 @@ class Live(unittest.TestCase):
             self.wait_folded(first, written)
             self.assertEqual(first.labelled("l2flow_qm_undecodable_total", "l2.ohlcv"), 2)
             self.assertEqual(first.labelled("l2flow_qm_foreign_total", "l2.ohlcv"), 1)
+            self.assertEqual(sum(first.labelled("l2flow_qm_ahead_total", topic) for topic in l2qm.TOPICS.values()), ahead)
+            self.assertIn('"record_ahead"', first.log.read_text())
             self.write(prefix, steps[100:100 + CHUNK])
             second.start()
             second.wait_caught_up()
@@ -141,6 +152,7 @@ class Live(unittest.TestCase):
         with self.monitor(prefix) as monitor:
             for i, chunk in enumerate(chunks):
                 self.write(prefix, chunk)
+                self.write_ahead(prefix)
                 time.sleep(0.05)
                 if i in kills:
                     if rng.random() < 0.6:

@@ -2,7 +2,9 @@
  * over by then told; without the bound on breaches that began later than a minute after; with > for
  * ≥ of half; with a single told alone resolved as grouped; with members of what is well; with an
  * inhibition that also holds back the resolving of what was sent; with a recalled version begun
- * again; with a recalled group's start forgotten. */
+ * again; with a recalled group's start forgotten; with a breach that outlasts its inhibition never
+ * told; told at each look after; resolved though it was never told; its group never told, or kept
+ * for the last of it; with an inhibited one of the log forgotten. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -253,19 +255,103 @@ static void others_do_not_wait_for_a_flood(void **state)
     assert_int_equal(sends(w, 11 * S), 101); /* they were no half of the 500 */
 }
 
+static void inhibit(struct world *w, bool is_psi)
+{
+    qm_alerts_inhibit(w->alerts, is_psi ? UINT32_C(1) << QM_PSI_24H : UINT32_C(1) << QM_OOR,
+                      w->now_us);
+}
+
 static void an_inhibition_stores(void **state)
 {
     struct world *w = *state;
 
     put(w, 0, ALERT_P2, w->now_us);
     assert_string_equal(told(w, HOLD), "0:ok>p2/1/send ");
-    qm_alerts_inhibit(w->alerts, UINT32_C(1) << QM_PSI_24H);
+    inhibit(w, true);
     put(w, 0, ALERT_OK, 0);
     put(w, 1, ALERT_P2, w->now_us);
     assert_string_equal(told(w, HOLD), "0:p2>ok/2/send 1:ok>p2/1/inhibited ");
-    qm_alerts_inhibit(w->alerts, UINT32_C(1) << QM_OOR);
+    put(w, 1, ALERT_OK, 0);
+    assert_string_equal(told(w, HOLD), "1:p2>ok/2/inhibited ");
+    inhibit(w, false);
     put(w, 2, ALERT_P2, w->now_us);
     assert_string_equal(told(w, HOLD), "2:ok>p2/1/send ");
+}
+
+static void what_outlasts_its_inhibition_is_told_once(void **state)
+{
+    struct world *w = *state;
+
+    inhibit(w, true);
+    put(w, 0, ALERT_WARN, w->now_us);
+    put(w, 1, ALERT_WARN, w->now_us);
+    assert_string_equal(told(w, HOLD), "0:ok>warn/1/inhibited 1:ok>warn/1/inhibited ");
+    inhibit(w, true);
+    assert_string_equal(told(w, HOLD), "");
+    inhibit(w, false);
+    assert_string_equal(told(w, HOLD - 1), "");
+    put(w, 1, ALERT_OK, 0); /* over before it was told */
+    assert_string_equal(told(w, 1), "0:warn>warn/2/send 1:warn>ok/2/inhibited ");
+    inhibit(w, false);
+    assert_string_equal(told(w, HOLD), "");
+    inhibit(w, true);
+    inhibit(w, false); /* told already */
+    assert_string_equal(told(w, HOLD), "");
+    put(w, 0, ALERT_OK, 0);
+    assert_string_equal(told(w, HOLD), "0:warn>ok/3/send ");
+    assert_int_equal(qm_alerts_waiting(w->alerts), 0);
+}
+
+static void an_inhibition_that_comes_back_holds_on(void **state)
+{
+    struct world *w = *state;
+
+    inhibit(w, true);
+    put(w, 0, ALERT_P2, w->now_us);
+    assert_string_equal(told(w, HOLD), "0:ok>p2/1/inhibited ");
+    inhibit(w, false);
+    w->now_us += HOLD / 2;
+    inhibit(w, true);
+    assert_string_equal(told(w, HOLD), "");
+    inhibit(w, false);
+    put(w, 0, ALERT_WARN, w->now_us);
+    assert_string_equal(told(w, HOLD), "0:p2>warn/2/send ");
+}
+
+static void a_flood_that_outlasts_its_inhibition_is_one(void **state)
+{
+    struct world *w = *state;
+
+    w->having = 500;
+    inhibit(w, true);
+    for (uint32_t i = 0; i < 500; i++)
+        put(w, i, ALERT_P2, w->now_us);
+    assert_int_equal(sends(w, HOLD), 0);
+    inhibit(w, false);
+    assert_int_equal(sends(w, HOLD), 1);
+    assert_int_equal(sends(w, HOLD), 0);
+    for (uint32_t i = 0; i < 500; i++)
+        put(w, i, ALERT_OK, 0);
+    assert_int_equal(sends(w, HOLD), 1);
+    assert_int_equal(qm_alerts_waiting(w->alerts), 0);
+}
+
+static void what_is_left_of_a_group_is_told_alone(void **state)
+{
+    struct world *w = *state;
+
+    inhibit(w, true);
+    for (uint32_t i = 0; i < 3; i++)
+        put(w, i, ALERT_P2, w->now_us);
+    assert_string_equal(told(w, HOLD), "all(3):ok>p2/1/inhibited 0:ok>p2/1/inhibited "
+                                       "1:ok>p2/1/inhibited 2:ok>p2/1/inhibited ");
+    put(w, 0, ALERT_OK, 0);
+    put(w, 2, ALERT_OK, 0);
+    assert_string_equal(told(w, HOLD), "0:p2>ok/2/inhibited 2:p2>ok/2/inhibited ");
+    inhibit(w, false);
+    assert_string_equal(told(w, HOLD), "all(0):p2>ok/2/inhibited 1:p2>p2/2/send ");
+    put(w, 1, ALERT_OK, 0);
+    assert_string_equal(told(w, HOLD), "1:p2>ok/3/send ");
 }
 
 static void recall(struct world *w, uint32_t crypto, enum alert_state state,
@@ -294,6 +380,24 @@ static void what_was_told_is_recalled(void **state)
     assert_string_equal(told(w, HOLD), "1:warn>ok/2/send ");
     put(w, 0, ALERT_OK, 0);
     assert_string_equal(told(w, HOLD), "0:p2>ok/6/send ");
+}
+
+static void what_was_held_back_is_recalled(void **state)
+{
+    struct world *w = *state;
+
+    for (uint32_t i = 0; i < 3; i++)
+        recall(w, i, ALERT_WARN, QM_INHIBITED, 3);
+    assert_int_equal(qm_alerts_told_last(w->alerts, 1, QM_PSI_24H, L2_ARM_NONE), ALERT_WARN);
+    assert_int_equal(qm_alerts_told_last(w->alerts, 7, QM_PSI_24H, L2_ARM_NONE), ALERT_OK);
+    inhibit(w, true);
+    put(w, 0, ALERT_WARN, 500 * S); /* the past is folded again */
+    assert_true(settle(w, 0, ALERT_WARN));
+    assert_true(settle(w, 1, ALERT_WARN));
+    assert_true(settle(w, 2, ALERT_OK));
+    assert_string_equal(told(w, HOLD), "2:warn>ok/4/inhibited ");
+    inhibit(w, false);
+    assert_string_equal(told(w, HOLD), "0:warn>warn/4/send 1:warn>warn/4/send ");
 }
 
 static void a_group_is_recalled(void **state)
@@ -348,7 +452,12 @@ int main(void)
         T(five_hundred_stalled_are_two_notifications),
         T(others_do_not_wait_for_a_flood),
         T(an_inhibition_stores),
+        T(what_outlasts_its_inhibition_is_told_once),
+        T(an_inhibition_that_comes_back_holds_on),
+        T(a_flood_that_outlasts_its_inhibition_is_one),
+        T(what_is_left_of_a_group_is_told_alone),
         T(what_was_told_is_recalled),
+        T(what_was_held_back_is_recalled),
         T(a_group_is_recalled),
         T(a_group_that_ended_while_nobody_looked),
     };
