@@ -127,6 +127,25 @@ static void params_check_knows_the_grids(void **state)
     }
 }
 
+/* A symbol lives as long as the purge and the window look back. Seen to fail with the purge alone,
+ * and with one bar less. */
+static void params_check_a_symbol_outlives_its_purge(void **state)
+{
+    (void)state;
+    struct l2_params p = l2_params_default();
+    struct err err;
+
+    p.window_s = 1800;
+    p.symbol_ttl_s = 21 * 900 + 1800;
+    assert_int_equal(l2_params_check(&p, &err), ERR_OK);
+    p.symbol_ttl_s--;
+    assert_int_equal(l2_params_check(&p, &err), ERR_REJECT);
+    assert_non_null(strstr(err.text, "20699 is less than 20700"));
+    p.window_s = 900;
+    p.max_book_age_s = 1800;
+    assert_int_equal(l2_params_check(&p, &err), ERR_REJECT);
+}
+
 /* Seen to fail with mid_price left out of `min`. */
 static void sets_hold_their_columns(void **state)
 {
@@ -183,6 +202,7 @@ int main(void)
         cmocka_unit_test(schema_version_names_what_differs),
         cmocka_unit_test(params_check_knows_the_bounds),
         cmocka_unit_test(params_check_knows_the_grids),
+        cmocka_unit_test(params_check_a_symbol_outlives_its_purge),
         cmocka_unit_test(sets_hold_their_columns),
         cmocka_unit_test(sets_refuse_other_names),
     };

@@ -1,6 +1,8 @@
 /* The row recomputed from snapshots cut at the purge is the row that was emitted; one that used a
  * later bar is not. Seen to fail: with a fold that begins a bar later,
- * with rows that are compared by their values alone, with a clock's close that is left out. */
+ * with rows that are compared by their values alone, with a clock's close that is left out, with a
+ * duplicate that breaks the link, with a break that is not repeated, with a new stream taken for
+ * the old, with a clock's close that decides what was undecided. */
 #include "l2_feed.h"
 
 #include "l2/proof.h"
@@ -160,7 +162,53 @@ static void a_stream_that_begins_anew_is_undecided(void **state)
         s.sequence = i + 1;
         l2_proof_snapshot(&proof, &s, s.event_time_us);
     }
+    give(&m, &proof, 60 * 5 + 1); /* nothing that follows decides it */
+    l2_proof_close_by_clock(&proof);
     assert_int_equal(l2_proof_end(&proof, &m.feed.bars[5].row), L2_PROOF_UNDECIDED);
+}
+
+/* A record twice is taken once, as it was live. */
+static void a_duplicate_changes_nothing(void **state)
+{
+    static struct market m;
+    static struct l2_proof proof;
+
+    (void)state;
+    make(&m, 60);
+    l2_proof_begin(&proof, &m.feed.params, &m.past[3], m.past[5].bar_time_us);
+    for (int i = 60 * 4; i <= 60 * BARS; i++) {
+        give(&m, &proof, i);
+        give(&m, &proof, i);
+    }
+    assert_int_equal(l2_proof_end(&proof, &m.feed.bars[5].row), L2_PROOF_SAME);
+}
+
+/* A record that was refused broke the link, live and here. */
+static void a_break_is_repeated(void **state)
+{
+    static struct market m;
+    static struct l2_proof proof;
+
+    (void)state;
+    feed_start(&m.feed, 60, 60);
+    for (int i = 0; i <= 60 * BARS; i++) {
+        if (i == 60 * 5 + 30)
+            l2_stream_break(&m.feed.stream);
+        give(&m, NULL, i);
+    }
+    for (unsigned i = 0; i < BARS; i++)
+        m.past[i] = (struct l2_past_bar){.bar_time_us = m.feed.bars[i].bar_time_us,
+                                         .resume = m.feed.bars[i].resume};
+    for (unsigned breaks = 0; breaks < 2; breaks++) {
+        l2_proof_begin(&proof, &m.feed.params, &m.past[3], m.past[5].bar_time_us);
+        for (int i = 60 * 4; i <= 60 * BARS; i++) {
+            if (breaks && i == 60 * 5 + 30)
+                l2_proof_break(&proof);
+            give(&m, &proof, i);
+        }
+        assert_int_equal(l2_proof_end(&proof, &m.feed.bars[5].row),
+                         breaks ? L2_PROOF_SAME : L2_PROOF_OTHER);
+    }
 }
 
 static void versions_say_what_they_were_made_with(void **state)
@@ -199,6 +247,8 @@ int main(void)
         cmocka_unit_test(what_lies_behind_the_cut_is_not_looked_at),
         cmocka_unit_test(a_clock_s_close_is_repeated),
         cmocka_unit_test(a_stream_that_begins_anew_is_undecided),
+        cmocka_unit_test(a_duplicate_changes_nothing),
+        cmocka_unit_test(a_break_is_repeated),
         cmocka_unit_test(versions_say_what_they_were_made_with),
     };
 

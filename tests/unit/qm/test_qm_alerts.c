@@ -4,7 +4,8 @@
  * inhibition that also holds back the resolving of what was sent; with a recalled version begun
  * again; with a recalled group's start forgotten; with a breach that outlasts its inhibition never
  * told; told at each look after; resolved though it was never told; its group never told, or kept
- * for the last of it; with an inhibited one of the log forgotten. */
+ * for the last of it; with an inhibited one of the log forgotten; with members past their bound;
+ * with the exchange's own counted as a crypto's; without each check of an allocation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include <cmocka.h>
 
 #include "core/qm_alerts.h"
+#include "failing_alloc.h"
 
 #define S INT64_C(1000000)
 #define HOLD S
@@ -437,6 +439,76 @@ static void a_group_that_ended_while_nobody_looked(void **state)
                                        "2:p2>ok/2/grouped ");
 }
 
+/* Of any number as many members as fit are named. */
+static void a_group_names_those_that_fit(void **state)
+{
+    struct world *w = *state;
+    struct qm_alert_out out;
+
+    w->having = CRYPTOS;
+    for (uint32_t i = 0; i < CRYPTOS; i++)
+        put(w, i, ALERT_WARN, w->now_us);
+    w->now_us += HOLD;
+    assert_true(qm_alerts_next(w->alerts, w->now_us, having, w, &out));
+    assert_int_equal(out.crypto, QM_ALL_CRYPTO);
+    assert_int_equal(out.group_size, CRYPTOS);
+    assert_int_equal(out.members_n, QM_MEMBERS_MAX);
+    for (uint32_t i = 0; i < QM_MEMBERS_MAX; i++)
+        assert_int_equal(out.members[i], i);
+}
+
+/* What is of the exchange speaks for itself, whatever its cryptos do. */
+static void the_exchange_s_own_is_no_group(void **state)
+{
+    struct world *w = *state;
+    const struct qm_transition t = {
+        .signal = QM_PRODUCER_SILENT, .state = ALERT_P2, .since_us = 1, .started_us = 1};
+    struct qm_alert_out out;
+
+    w->having = 0;
+    assert_true(qm_alerts_put(w->alerts, QM_ALL_CRYPTO, &t, w->now_us));
+    w->now_us += HOLD;
+    assert_true(qm_alerts_next(w->alerts, w->now_us, having, w, &out));
+    assert_true(out.crypto == QM_ALL_CRYPTO && out.delivery == QM_SEND && !out.by_group);
+    assert_true(out.group_size == 0 && out.members_n == 0);
+    assert_int_equal(out.t.state, ALERT_P2);
+    assert_false(qm_alerts_next(w->alerts, w->now_us, having, w, &out));
+}
+
+/* A change that waits already is told as it is by then, and once. */
+static void what_waits_is_not_settled(void **state)
+{
+    struct world *w = *state;
+
+    recall(w, 0, ALERT_OK, QM_SEND, 7);
+    put(w, 0, ALERT_P2, w->now_us);
+    assert_true(settle(w, 0, ALERT_WARN));
+    recall(w, 1, ALERT_WARN, QM_SEND, 3);
+    assert_true(settle(w, 1, ALERT_WARN)); /* as it was told */
+    assert_string_equal(told(w, HOLD), "0:ok>p2/8/send ");
+}
+
+static void memory_gives_out(void **state)
+{
+    struct world *w = *state;
+    const struct qm_transition t = {.signal = QM_PSI_24H, .state = ALERT_P2, .since_us = 1};
+
+    for (int in = 1; in <= 3; in++) {
+        failing_alloc_in = in;
+        assert_null(qm_alerts_new(CRYPTOS, HOLD));
+    }
+    qm_alerts_free(NULL);
+    failing_alloc_in = 1;
+    recall(w, 3, ALERT_P2, QM_SEND, 5);
+    failing_alloc_in = 1;
+    assert_false(settle(w, 3, ALERT_OK));
+    failing_alloc_in = 1;
+    assert_false(qm_alerts_put(w->alerts, 3, &t, w->now_us));
+    assert_int_equal(qm_alerts_waiting(w->alerts), 0);
+    put(w, 3, ALERT_P2, w->now_us); /* and there is some again: nothing is known of it */
+    assert_string_equal(told(w, HOLD), "3:ok>p2/1/send ");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -460,6 +532,10 @@ int main(void)
         T(what_was_held_back_is_recalled),
         T(a_group_is_recalled),
         T(a_group_that_ended_while_nobody_looked),
+        T(a_group_names_those_that_fit),
+        T(the_exchange_s_own_is_no_group),
+        T(what_waits_is_not_settled),
+        T(memory_gives_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -180,15 +180,23 @@ static const struct {
 } faults[] = {
     {"\"format\": 1", "\"format\": 2", "format: 2 is not within 1 and 1"},
     {"{\"format\"", "[\"format\"", "line 1"},
+    {"\"format\": 1, ", "", "format: missing"},
+    {"\"format\": 1, ", "\"format\": 1, \"a b\": 2, ", "a field: not a field of this format"},
+    {"\"format\": 1, ", "\"format\": 1, \"ormat\": 2, ", "ormat: not a field of this format"},
     {"\"version\": \"v\"", "\"version\": \"\"", "version: not ["},
     {"\"version\": \"v\"", "\"version\": \"a b\"", "version: not ["},
     {"\"version\": \"v\"", "\"version\": 3", "version: not a string"},
     {"\"exchange\": \"e\", ", "", "exchange: missing"},
     {"\"exchange\": \"e\"", "\"exchange\": \"012345678901234567890123456789012\"", "too long"},
+    {"\"exchange\": \"e\"", "\"exchange\": \"a b\"", "exchange: not ["},
     {"\"bar_seconds\": 900", "\"bar_seconds\": 90", "bar_seconds: not whole minutes"},
+    {"\"bar_seconds\": 900", "\"bar_seconds\": 420", "bar_seconds: not whole minutes"},
     {"\"bar_seconds\": 900", "\"bar_seconds\": 900.0", "bar_seconds: not a whole number"},
     {"\"from\": 0", "\"from\": 10", "training.to: not after from"},
     {"\"from\": 0", "\"from\": 2", "B.training: outside of the file's"},
+    {"\"to\": 9", "\"to\": 11", "B.training: outside of the file's"},
+    {"\"from\": 0", "\"from\": \"0\"", "training.from: not a whole number"},
+    {"{\"from\": 0, \"to\": 10}", "[0, 10]", "training: not an object"},
     {"\"B\": {", "\"B/C\": {", "cryptos: a symbol"},
     {"\"cryptos\": {", "\"cryptos\": {\"B\": {}, ", "duplicate object key"},
     {"\"snapshots_median\": 5", "\"snapshots_median\": -5", "B.snapshots_median: -5 is not"},
@@ -206,6 +214,7 @@ static const struct {
     {"[-1, 1000]", "[-1, 1000.5]", "spread_bps.range: not [low"},
     {"[-1, 1000]", "[2, 1]", "spread_bps.range: not [low"},
     {"[-1, 1000]", "[2]", "spread_bps.range: 1 is not within 2 and 2"},
+    {"[0.5, 1.5]", "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]", "edges: 10 is not within 0 and 9"},
     {"[-1, 1000]", "[-1, \"9\"]", "spread_bps.range: not all of it numbers"},
     {"[0.5, 1.5]", "[1.5, 0.5]", "spread_bps.edges: they do not rise"},
     {"[0.5, 1.5]", "[1.5]", "spread_bps.shares: not one more"},
@@ -244,6 +253,79 @@ static void faults_are_named(void **state)
         if (strstr(err.text, faults[i].says) == NULL || strncmp(err.text, "f.json: ", 8) != 0)
             fail_msg("%s: %s, not %s", faults[i].to, err.text, faults[i].says);
     }
+}
+
+/* Of cryptos there is one at least, and an object each; of all of them there is a bound. */
+static void cryptos_are_objects(void **state)
+{
+    (void)state;
+    static const char head[] =
+        "{\"format\": 1, \"version\": \"v\", \"exchange\": \"e\", \"bar_seconds\": 900, "
+        "\"training\": {\"from\": 0, \"to\": 10}, \"cryptos\": {";
+    static char text[sizeof head + (QUALITY_CRYPTOS_MAX + 1) * 16];
+    struct quality_file file;
+    struct err err = {0};
+
+    assert_int_equal(parse("[]", &file, &err), ERR_REJECT);
+    assert_non_null(strstr(err.text, "not a JSON object"));
+    size_t n = (size_t)snprintf(text, sizeof text, "%s}}", head);
+    assert_int_equal(parse(text, &file, &err), ERR_REJECT);
+    assert_non_null(strstr(err.text, "cryptos: 0 is not within 1 and 8192"));
+    snprintf(text, sizeof text, "%s\"B\": 3}}", head);
+    assert_int_equal(parse(text, &file, &err), ERR_REJECT);
+    assert_non_null(strstr(err.text, "B: not an object"));
+    n = sizeof head - 1;
+    for (int i = 0; i <= QUALITY_CRYPTOS_MAX; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s\"C%d\": 3", i > 0 ? "," : "", i);
+    snprintf(text + n, sizeof text - n, "}}");
+    assert_int_equal(parse(text, &file, &err), ERR_REJECT);
+    assert_non_null(strstr(err.text, "cryptos: 8193 is not within"));
+}
+
+static void versions_have_a_length(void **state)
+{
+    (void)state;
+    char version[L2_REFERENCE_VERSION_BYTES_MAX + 2];
+
+    memset(version, 'v', sizeof version);
+    version[L2_REFERENCE_VERSION_BYTES_MAX + 1] = '\0';
+    assert_false(quality_version_ok(version));
+    version[L2_REFERENCE_VERSION_BYTES_MAX] = '\0';
+    assert_true(quality_version_ok(version));
+}
+
+static const struct {
+    const char *text, *says;
+} wrong_estimates[] = {
+    {"[]", "not a JSON object"},
+    {"{", "line 1"},
+    {"{\"B\": 3}", "B: not an object"},
+    {"{\"B\": {\"f1\": {}}}", "B.f1: not a field"},
+    {"{\"B\": {\"f1_buy\": 0.5}}", "B.f1_buy: not an object"},
+    {"{\"C\": {}}", "there are no bars of it"},
+};
+
+/* What a trainer knows of the models comes from another file. */
+static void estimates_are_taken_up(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"B\": {\"f1_buy\": {\"value\": 0.5, \"low\": 0.25, \"high\": 1}}}";
+    struct quality_file file;
+    struct err err = {0};
+
+    assert_int_equal(parse(good, &file, &err), ERR_OK);
+    for (size_t i = 0; i < sizeof wrong_estimates / sizeof wrong_estimates[0]; i++) {
+        const char *const wrong = wrong_estimates[i].text;
+        assert_int_equal(quality_parse_estimates(wrong, strlen(wrong), "x", &file, &err),
+                         ERR_REJECT);
+        if (strstr(err.text, wrong_estimates[i].says) == NULL)
+            fail_msg("%s: %s", wrong, err.text);
+    }
+    assert_int_equal(quality_parse_estimates(text, sizeof text - 1, "x", &file, &err), ERR_OK);
+    assert_true(file.crypto[0].f1_buy.known && file.crypto[0].f1_buy.value == 0.5);
+    assert_true(file.crypto[0].agreement.known && !file.crypto[0].blind_f1_buy.known);
+    quality_free(&file);
 }
 
 static void cryptos_are_found(void **state)
@@ -306,6 +388,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(faults_are_named),
+        cmocka_unit_test(cryptos_are_objects),
+        cmocka_unit_test(versions_have_a_length),
+        cmocka_unit_test(estimates_are_taken_up),
         cmocka_unit_test(cryptos_are_found),
         cmocka_unit_test(files),
     };
