@@ -104,7 +104,9 @@ static bool past(const char *symbol, int32_t partition, int64_t number, int64_t 
 /* A walk that had begun before ends first. */
 static bool next(int64_t mono_us)
 {
-    return en_core_next(core, NOW_US, mono_us, &bar) || en_core_next(core, NOW_US, mono_us, &bar);
+    if (en_core_next(core, NOW_US, mono_us, &bar))
+        return true;
+    return en_core_next(core, NOW_US, mono_us, &bar);
 }
 
 static void memory_gives_out(void **state)
