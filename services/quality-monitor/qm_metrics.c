@@ -112,6 +112,10 @@ const struct metric_row qm_metric_rows[] = {
                           .kind = METRIC_HISTOGRAM,
                           .help = "time that a transaction took",
                           .buckets = second_buckets},
+    [M_ANEW] = {.name = "l2flow_qm_begun_anew_total",
+                .kind = METRIC_COUNTER,
+                .help =
+                    "times that the state was built anew, since an outage outlasted a transaction"},
     [M_HEARTBEAT] = {.name = "l2flow_qm_heartbeat_timestamp_seconds",
                      .kind = METRIC_GAUGE,
                      .help = "when Kafka took the monitor's own heartbeat last, Unix time"},

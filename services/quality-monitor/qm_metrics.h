@@ -24,6 +24,7 @@ enum metric {
     M_CAUGHT_UP,
     M_COMMITS,
     M_COMMIT_SECONDS,
+    M_ANEW,
     M_HEARTBEAT,
     M_PROOFS,
     M_SINKS, /* and the others of SINKS_METRIC_ROWS */

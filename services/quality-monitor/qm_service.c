@@ -23,6 +23,7 @@
 #define POLL_MS_MAX 20
 #define TURN_RECORDS_MAX 4096
 #define COMMIT_SLICE_MS 500
+#define TRANSACTION_MS 10000 /* the broker ends one that is open for longer */
 #define COMMIT_EVERY_US CLK_US_PER_S
 #define TICK_EVERY_US (CLK_US_PER_S / 4)
 #define BEAT_EVERY_US CLK_US_PER_S
@@ -85,6 +86,7 @@ struct service {
     unsigned cryptos_max;
     int32_t partition; /* of the record at hand */
     bool caught_up, settled;
+    bool is_lost; /* the broker ended our transaction, since it was away: begin anew */
     struct alert silent; /* of all heartbeats */
     int64_t silent_since_us, silence_over_us, newest_beat_us; /* silence_over_us 0: none was */
     int64_t committed_mono_us, ticked_mono_us, beaten_mono_us, exported_mono_us, told_mono_us;
@@ -624,8 +626,11 @@ static enum err_class commit(struct service *s, struct err *err)
         if (svc_stopping(s->svc))
             return ERR_OK; /* what is not committed comes out again after the next start */
     }
-    if (e != ERR_OK)
+    if (e != ERR_OK) {
+        /* one that fails sooner was fenced: another monitor is there, and it would be a duel */
+        s->is_lost = clk_mono_us() - begin_us >= TRANSACTION_MS * INT64_C(1000);
         return err_set(err, ERR_FATAL, "%s", err->text);
+    }
     s->committed_mono_us = clk_mono_us();
     metrics_add(s->metrics, M_COMMITS, 0, 1);
     metrics_observe(s->metrics, M_COMMIT_SECONDS, (double)(s->committed_mono_us - begin_us) / 1e6);
@@ -709,7 +714,7 @@ static enum err_class open_txn(struct service *s, struct err *err)
                                             .topics = names,
                                             .topics_n = QM_OUTPUTS,
                                             .buffer_bytes_max = BUFFER_BYTES_MAX,
-                                            .transaction_timeout_ms = 10000,
+                                            .transaction_timeout_ms = TRANSACTION_MS,
                                             .log = on_bus_log};
 
     return bus_txn_new(&options, &s->txn, err);
@@ -848,19 +853,8 @@ static enum err_class run_live(struct service *s, struct err *err)
     return loop(s, err);
 }
 
-static enum err_class run(struct svc *svc, void *options, struct err *err)
+static void close_all(struct service *s)
 {
-    struct service *s = calloc(1, sizeof *s);
-
-    (void)options;
-    if (s == NULL)
-        return err_set(err, ERR_FATAL, "quality-monitor: no memory");
-    s->svc = svc;
-    s->config = svc_config(svc);
-    s->clk = svc_clk(svc);
-    s->metrics = svc_metrics(svc);
-    const enum err_class e = run_live(s, err);
-
     sinks_free(s->sinks);
     qm_prover_free(s->prover);
     for (unsigned i = 0; s->watched != NULL && i < s->cryptos_max; i++)
@@ -875,8 +869,43 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
     codec_registry_free(s->registry);
     quality_free(&s->reference);
     free(s->watched);
+}
+
+/* From a start to its end. */
+static enum err_class live_once(struct svc *svc, bool *ret_is_lost, struct err *err)
+{
+    struct service *s = calloc(1, sizeof *s);
+
+    *ret_is_lost = false;
+    if (s == NULL)
+        return err_set(err, ERR_FATAL, "quality-monitor: no memory");
+    s->svc = svc;
+    s->config = svc_config(svc);
+    s->clk = svc_clk(svc);
+    s->metrics = svc_metrics(svc);
+    const enum err_class e = run_live(s, err);
+
+    *ret_is_lost = s->is_lost;
+    close_all(s);
     free(s);
     return e;
+}
+
+/* A transaction that an outage ended is as if the process had ended there: what it held comes out
+ * of the log again. */
+static enum err_class run(struct svc *svc, void *options, struct err *err)
+{
+    bool is_lost = false;
+
+    (void)options;
+    for (;;) {
+        const enum err_class e = live_once(svc, &is_lost, err);
+        if (!is_lost || svc_stopping(svc))
+            return e;
+        log_event(LOG_WARN, "begins_anew", "why", LOG_STR, err->text, NULL);
+        svc_ready(svc, false);
+        metrics_add(svc_metrics(svc), M_ANEW, 0, 1);
+    }
 }
 
 const struct svc_desc qm_service = {
