@@ -230,7 +230,7 @@ struct bus_reader_record {
     size_t key_n;
     const uint8_t *value;
     size_t value_n;
-    struct bus_header headers[BUS_HEADERS_MAX];
+    struct bus_header headers[BUS_HEADERS_MAX]; /* none until bus_reader_headers */
     unsigned headers_n;
 };
 
@@ -252,6 +252,9 @@ enum err_class bus_reader_new(const struct bus_setting *settings, unsigned setti
 enum err_class bus_reader_next(struct bus_reader *reader, int timeout_ms,
                                const struct bus_reader_record **ret_record, bool *ret_end,
                                struct err *err) MUST_CHECK;
+/* The headers of the record that was handed out last stand in it from here on. Of their own, since
+ * to look for them costs as much as the record. */
+void bus_reader_headers(struct bus_reader *reader);
 /* Following: the log's end has been met, in each partition, and nothing was handed out since. */
 bool bus_reader_at_end(const struct bus_reader *reader);
 /* The log's first offset and its high watermark, as the call that made the reader found them. */

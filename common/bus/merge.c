@@ -224,7 +224,7 @@ static void wait_for_news(struct bus_merge *m, int timeout_ms)
 enum err_class bus_merge_next(struct bus_merge *m, int timeout_ms,
                               const struct bus_merge_record **ret_record, struct err *err)
 {
-    const int64_t until_us = clk_mono_us() + INT64_C(1000) * timeout_ms;
+    int64_t until_us = 0; /* the clock is asked only where there is something to wait for */
 
     *ret_record = NULL;
     if (advance(m, err) != ERR_OK)
@@ -234,7 +234,10 @@ enum err_class bus_merge_next(struct bus_merge *m, int timeout_ms,
             return err->class;
     }
     while (m->heap_n == 0 || m->waiting > 0) {
-        const int64_t left_ms = (until_us - clk_mono_us() + 999) / 1000;
+        const int64_t now_us = clk_mono_us();
+        if (until_us == 0)
+            until_us = now_us + INT64_C(1000) * timeout_ms;
+        const int64_t left_ms = (until_us - now_us + 999) / 1000;
 
         if (left_ms <= 0)
             return ERR_OK;

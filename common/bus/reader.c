@@ -206,7 +206,7 @@ enum err_class bus_reader_next(struct bus_reader *r, int timeout_ms,
                                const struct bus_reader_record **ret_record, bool *ret_end,
                                struct err *err)
 {
-    const int64_t until_us = clk_mono_us() + INT64_C(1000) * timeout_ms;
+    int64_t until_us = 0; /* the clock is asked only where there is something to wait for */
 
     for (;;) {
         if (r->until_end && r->open == 0) {
@@ -215,7 +215,10 @@ enum err_class bus_reader_next(struct bus_reader *r, int timeout_ms,
             return ERR_OK;
         }
         if (r->next == r->messages_n) {
-            const int64_t left_ms = (until_us - clk_mono_us() + 999) / 1000;
+            const int64_t now_us = clk_mono_us();
+            if (until_us == 0)
+                until_us = now_us + INT64_C(1000) * timeout_ms;
+            const int64_t left_ms = (until_us - now_us + 999) / 1000;
 
             refill(r, left_ms > 0 ? (int)left_ms : 0);
         }
@@ -247,6 +250,12 @@ enum err_class bus_reader_next(struct bus_reader *r, int timeout_ms,
             return ERR_OK;
         }
     }
+}
+
+void bus_reader_headers(struct bus_reader *r)
+{
+    assert(r->next > 0 && r->record.headers_n == 0);
+    record_take_headers(r->messages[r->next - 1], &r->record);
 }
 
 bool bus_reader_at_end(const struct bus_reader *r)

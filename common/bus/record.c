@@ -16,17 +16,20 @@ int64_t record_timestamp_us(const rd_kafka_message_t *m)
 
 void record_take(const rd_kafka_message_t *m, struct bus_reader_record *to)
 {
+    to->partition = m->partition;
+    to->offset = m->offset;
+    to->timestamp_us = record_timestamp_us(m);
+    to->key = m->key;
+    to->key_n = m->key_len;
+    to->value = m->payload;
+    to->value_n = m->len;
+    to->headers_n = 0;
+}
+
+void record_take_headers(const rd_kafka_message_t *m, struct bus_reader_record *to)
+{
     rd_kafka_headers_t *headers;
 
-    *to = (struct bus_reader_record){
-        .partition = m->partition,
-        .offset = m->offset,
-        .timestamp_us = record_timestamp_us(m),
-        .key = m->key,
-        .key_n = m->key_len,
-        .value = m->payload,
-        .value_n = m->len,
-    };
     if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return;
     while (to->headers_n < BUS_HEADERS_MAX) {

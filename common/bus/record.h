@@ -7,8 +7,10 @@
 /* -1 when it has none. A producer may claim any 64-bit number of milliseconds: what lies beyond
  * some 70,000 years is cut to that. */
 int64_t record_timestamp_us(const rd_kafka_message_t *m);
-/* Borrows from m. */
+/* Both borrow from m. The headers for themselves, and once: librdkafka allocates to look for them,
+ * where there are none, too, and takes as long as for all else of a record. */
 void record_take(const rd_kafka_message_t *m, struct bus_reader_record *to);
+void record_take_headers(const rd_kafka_message_t *m, struct bus_reader_record *to);
 
 /*
  * librdkafka's batch call waits until the batch is full or the time is up, so it never gets to

@@ -3,16 +3,17 @@
 #include <assert.h>
 #include <string.h>
 
+/* Of a bar inside the window. Counted from the newest one: a division would be most of a put. */
 static uint32_t slot_of(const struct l2_tally *t, int64_t bar)
 {
-    const int64_t rest = bar % (int64_t)t->bars_n;
+    const uint32_t back = (uint32_t)(t->newest - bar);
 
-    return (uint32_t)(rest < 0 ? rest + (int64_t)t->bars_n : rest);
+    return t->newest_slot >= back ? t->newest_slot - back : t->newest_slot + t->bars_n - back;
 }
 
-static void clear(struct l2_tally *t, int64_t bar)
+static void clear(struct l2_tally *t, uint32_t slot)
 {
-    uint16_t *code = &t->code[slot_of(t, bar)];
+    uint16_t *code = &t->code[slot];
 
     if (*code == L2_TALLY_NONE)
         return;
@@ -28,6 +29,7 @@ void l2_tally_reset(struct l2_tally *t)
         t->code[i] = L2_TALLY_NONE;
     memset(t->count, 0, t->codes_n * sizeof *t->count);
     t->n = 0;
+    t->newest_slot = 0;
     t->started = false;
 }
 
@@ -44,8 +46,10 @@ void l2_tally_advance(struct l2_tally *t, int64_t newest)
         l2_tally_reset(t);
         t->started = true;
     } else {
-        for (int64_t bar = t->newest + 1; bar <= newest; bar++)
-            clear(t, bar); /* the slot of the bar that leaves */
+        for (int64_t bar = t->newest + 1; bar <= newest; bar++) {
+            t->newest_slot = t->newest_slot + 1 == t->bars_n ? 0 : t->newest_slot + 1;
+            clear(t, t->newest_slot); /* the slot of the bar that leaves */
+        }
     }
     t->newest = newest;
 }
@@ -61,8 +65,10 @@ bool l2_tally_put(struct l2_tally *t, int64_t bar, uint16_t code)
     l2_tally_advance(t, bar);
     if (!inside(t, bar))
         return false;
-    clear(t, bar);
-    t->code[slot_of(t, bar)] = code;
+    const uint32_t slot = slot_of(t, bar);
+
+    clear(t, slot);
+    t->code[slot] = code;
     t->count[code]++;
     t->n++;
     return true;

@@ -20,9 +20,10 @@ struct l2_tally {
     uint16_t *code;
     uint32_t *count;
     uint32_t bars_n, codes_n;
-    uint32_t n;     /* bars in the window that have a code */
-    int64_t newest; /* number of the window's last bar: bar_time / bar */
-    bool started;   /* false: no bar yet */
+    uint32_t n;           /* bars in the window that have a code */
+    uint32_t newest_slot; /* of `code`; bars before it lie before it, round the end */
+    int64_t newest;       /* number of the window's last bar: bar_time / bar */
+    bool started;         /* false: no bar yet */
 };
 
 void l2_tally_reset(struct l2_tally *t);

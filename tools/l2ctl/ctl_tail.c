@@ -261,6 +261,7 @@ static int read_topic(struct tail *t, struct bus_reader *reader, const char *top
             is_going = t->failed == 0;
             continue;
         }
+        bus_reader_headers(reader);
         struct ctl_item item = {
             .message = m, .topic = topic, .bytes = m->value, .bytes_n = m->value_n};
         if (ctl_decode(&t->decoder, expected_of(m, prefix, id), &item, &err) != ERR_OK) {

@@ -69,11 +69,12 @@ static void tell_psi_24h(struct qm_core *core, struct crypto *c, int64_t bar)
 
 /* ---- cadence ---- */
 
-static int rising(const void *a, const void *b)
+/* Among n that rise. */
+static void insert(uint32_t *counts, unsigned n, uint32_t count)
 {
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-    return x < y ? -1 : x > y;
+    for (; n > 0 && counts[n - 1] > count; n--)
+        counts[n] = counts[n - 1];
+    counts[n] = count;
 }
 
 static void tell_cadence(struct qm_core *core, struct crypto *c, int64_t bar, uint32_t snapshots)
@@ -89,11 +90,10 @@ static void tell_cadence(struct qm_core *core, struct crypto *c, int64_t bar, ui
     c->hour[qm_slot(bar, core->hour_bars)].snapshots = snapshots;
     for (unsigned i = 0; i < core->hour_bars; i++) {
         if (c->hour[i].bar > bar - (int64_t)core->hour_bars && c->hour[i].bar >= 0)
-            counts[n++] = c->hour[i].snapshots;
+            insert(counts, n++, c->hour[i].snapshots);
     }
     m.n = n;
     if (n == core->hour_bars && c->reference != NULL && c->reference->snapshots_median > 0) {
-        qsort(counts, n, sizeof counts[0], rising);
         const unsigned low = (n - 1) / 2, high = n / 2;
         const double median = (counts[low] + (double)counts[high]) / 2;
         m.has_value = true;

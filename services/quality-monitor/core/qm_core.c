@@ -96,12 +96,14 @@ static void start(const struct qm_core *core, struct crypto *c, const char *symb
 
 struct crypto *qm_find(struct qm_core *core, const char *symbol)
 {
+    if (core->found != NULL && strcmp(core->found->symbol, symbol) == 0)
+        return core->found;
     uint32_t i = hash_of(symbol) % core->slots_n;
 
     for (; core->slots[i] != 0; i = (i + 1) % core->slots_n) {
         struct crypto *c = core->cryptos[core->slots[i] - 1];
         if (strcmp(c->symbol, symbol) == 0)
-            return c;
+            return core->found = c;
     }
     if (core->cryptos_n == core->options.cryptos_max || strlen(symbol) > L2_SYMBOL_BYTES_MAX ||
         symbol[0] == '\0')
@@ -114,7 +116,7 @@ struct crypto *qm_find(struct qm_core *core, const char *symbol)
     c->number = core->cryptos_n;
     core->cryptos[core->cryptos_n] = c;
     put_slot(core, core->cryptos_n++);
-    return c;
+    return core->found = c;
 }
 
 static bool fits(const struct qm_options *o)

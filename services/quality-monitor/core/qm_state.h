@@ -151,6 +151,7 @@ struct qm_core {
     unsigned cryptos_n;
     uint32_t *slots; /* number + 1 by hash of the symbol; 0: free */
     uint32_t slots_n;
+    struct crypto *found; /* the last one looked for: a record asks for its own again and again */
     size_t bytes_a_crypto;
 };
 

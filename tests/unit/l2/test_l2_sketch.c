@@ -249,7 +249,7 @@ static void sketch_round_trip_and_merge(void **state)
 }
 
 /* Cut anywhere, it is refused or is the whole pairs before the cut. Seen to fail with the bounds of
- * get_varint one byte wider. */
+ * get_varint one byte wider, and with pairs added before all were looked at. */
 static void sketch_truncated(void **state)
 {
     (void)state;

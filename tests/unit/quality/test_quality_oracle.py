@@ -119,7 +119,7 @@ class Statistics(Case):
                     self.near(mine, want, 1)
 
     def test_tally_is_the_batch_over_its_window_at_every_record(self):
-        # fault: the slot of the bar that leaves not cleared
+        # faults: the slot of the bar that leaves not cleared; slots before the array's begin not taken from its end
         rng = random.Random(5)
         for bars, codes in ((1, 3), (7, 5), (96, 11), (672, 900)):
             words, held, want, bar = [], {}, [], -rng.randrange(1000)
