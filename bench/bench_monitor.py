@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import json
+import pathlib
 import random
 import statistics
 import subprocess
@@ -10,8 +11,8 @@ import time
 
 import confluent_kafka
 
-import l2kafka
 import l2live
+import l2qm
 
 GOAL = 0.7
 STATE_GOAL_BYTES = 256 * 1024
@@ -63,13 +64,29 @@ def templates(rng, symbol):
                     "valid_until": when(MARKS[1]), "produced_time": anything}
 
 
+def write_reference(path, symbols):
+    """Of the same values as the records: every signal has something to judge by."""
+    rng = random.Random(2)
+    features = {c: l2qm.feature_reference([rng.gauss(1, 0.2) for _ in range(2000)]) for c in COLUMNS}
+    features["mid_price"] = {k: features["mid_price"][k] for k in ("n", "null_share", "mean", "sd")}
+    one = {"training": {"from": 0, "to": 86_400_000_000}, "snapshots_median": 9000.0,
+           "f1_buy": {"value": 0.45, "low": 0.4, "high": 0.5}, "features": features}
+    path.write_text(json.dumps({"format": 1, "version": "bench", "exchange": "binance-usdm", "bar_seconds": BAR_SECONDS,
+                                "training": one["training"], "cryptos": dict.fromkeys(symbols, one)}))
+    return str(path)
+
+
 TOPICS = {"candle": "l2.ohlcv", "l2_bar": "l2.bars", "l2_feature": "l2.features", **dict.fromkeys(ARMS, "l2.predictions")}
+
+
+def symbols_of(cryptos):
+    return [f"S{i:03}" for i in range(cryptos)]
 
 
 def fill(bootstrap, prefix, cryptos, days):
     """{topic: records}"""
     rng, counts = random.Random(1), dict.fromkeys(TOPICS.values(), 0)
-    symbols = [f"S{i:03}" for i in range(cryptos)]
+    symbols = symbols_of(cryptos)
     made = {s: [[(kind, template(kind if kind in ("candle", "l2_bar", "l2_feature") else "prediction", r))
                  for kind, r in templates(rng, s)] for _ in range(VARIANTS)] for s in symbols}
     last = int(time.time()) // 86400 * BARS_A_DAY
@@ -126,7 +143,9 @@ def part_monitor(bench, broker, folder, quick):
     counts = fill(broker.bootstrap, prefix, cryptos, days)
     total = sum(counts.values())
     ours, bare = [], []
-    with Monitor(folder, broker.bootstrap, prefix, {"schema_version": "l2_schema_v1"}, name="quality-monitor") as m:
+    settings = {"schema_version": "l2_schema_v1",
+                "reference_file": write_reference(pathlib.Path(folder) / "reference.json", symbols_of(cryptos))}
+    with Monitor(folder, broker.bootstrap, prefix, settings, name="quality-monitor") as m:
         first, _, state = m.folded()
         m.stop(60)
         bench.say(f"monitor: the first start, which writes all of it: {total / first:,.0f} records/s")
