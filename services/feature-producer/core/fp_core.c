@@ -61,9 +61,10 @@ void fp_core_free(struct fp_core *c)
 
 /* ---- snapshots ---- */
 
+/* Of names of a byte or more: one of none may have no address. */
 static bool equals(struct fp_name a, struct fp_name b)
 {
-    return a.n == b.n && (a.n == 0 || memcmp(a.data, b.data, a.n) == 0);
+    return a.n == b.n && memcmp(a.data, b.data, a.n) == 0;
 }
 
 /* The broker takes any number for a timestamp; differences of what is kept must not overflow. */
@@ -83,7 +84,7 @@ static enum l2_reject check(const struct fp_core *c, const struct fp_event *e, b
         return L2_REJECT_SYMBOL_INVALID;
     if (!c->params.offline && !equals(e->symbol, e->key))
         return L2_REJECT_SYMBOL_MISMATCH;
-    if (!equals(e->exchange, c->exchange))
+    if (c->exchange.n == 0 || !equals(e->exchange, c->exchange)) /* offline, before the first */
         return L2_REJECT_WRONG_EXCHANGE;
     /* sent as differences from times that were read: compare without overflow */
     if (n->event_time_us > INT64_MAX / 2 || n->event_time_us < -INT64_MAX / 2 ||

@@ -555,6 +555,9 @@ static void container_names_what_is_wrong(void **state)
     add_block(&b, 1, (int64_t)n + 1, body, n + 1);
     refuses(&b, "left over");
     b.n = header_n;
+    add(&b, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 10); /* no number of records */
+    refuses(&b, "a number of more than 64 bits");
+    b.n = header_n;
     add_block(&b, 2, (int64_t)n, body, n);
     refuses(&b, "truncated");
     b.n = header_n;

@@ -48,6 +48,9 @@ void run_stop(struct run *run);
 /* Steps and drains. Returns the index of the first action that this event gave; run->outs_n is
  * behind the last. */
 unsigned run_step(struct run *run, const struct fp_event *event);
+/* Nothing since `first`, which the event gave. A function, since a macro's other argument may have
+ * been read before the event. */
+void assert_nothing(const struct run *run, unsigned first);
 /* FP_START of a partition from offset 0 on, nothing committed. */
 void run_own(struct run *run, int32_t partition);
 

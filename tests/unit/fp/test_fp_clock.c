@@ -17,16 +17,16 @@ static void clock_closes_what_is_silent(void **state)
     (void)market_give(
         &m, "BTC",
         T0 + 890 * S); /* Kafka's clock equals the exchange's: idle past the bar at 910 s */
-    assert_int_equal(market_happen(&m, FP_TICK, T0 + 910 * S - 1, 0), m.run.outs_n);
-    assert_int_equal(market_happen(&m, FP_END_OFFSET, T0 + 910 * S - 1, 1),
-                     m.run.outs_n); /* nobody asked */
+    assert_nothing(&m.run, market_happen(&m, FP_TICK, T0 + 910 * S - 1, 0));
+    assert_nothing(&m.run,
+                   market_happen(&m, FP_END_OFFSET, T0 + 910 * S - 1, 1)); /* nobody asked */
     const unsigned asked = market_happen(&m, FP_TICK, T0 + 911 * S, 0);
     assert_int_equal(market_only(&m, asked, FP_ASK_END)->partition, 0);
-    assert_int_equal(market_happen(&m, FP_TICK, T0 + 912 * S, 0),
-                     m.run.outs_n); /* one question at a time */
-    assert_int_equal(market_happen(&m, FP_END_OFFSET, T0 + 912 * S, 4), m.run.outs_n);
+    assert_nothing(&m.run,
+                   market_happen(&m, FP_TICK, T0 + 912 * S, 0)); /* one question at a time */
+    assert_nothing(&m.run, market_happen(&m, FP_END_OFFSET, T0 + 912 * S, 4));
     m.offset = 2; /* a hole in the log */
-    assert_int_equal(market_give(&m, "ETH", T0 + 912 * S), m.run.outs_n);
+    assert_nothing(&m.run, market_give(&m, "ETH", T0 + 912 * S));
     const unsigned first =
         market_happen(&m, FP_END, T0 + 913 * S, 4); /* read up to the end that was told */
     assert_int_equal(m.run.outs_n, first + 2);
@@ -35,7 +35,7 @@ static void clock_closes_what_is_silent(void **state)
     assert_true(bar->by_clock && bar->bar_time_us == T0 && bar->source_offset == 4);
     assert_int_equal(fp_core_stats(m.run.core)->bars_by_clock, 1);
     m.offset = 4;
-    assert_int_equal(market_give(&m, "BTC", T0 + 899 * S), m.run.outs_n); /* behind the watermark */
+    assert_nothing(&m.run, market_give(&m, "BTC", T0 + 899 * S)); /* behind the watermark */
     assert_int_equal(fp_core_stats(m.run.core)->late, 1);
     run_stop(&m.run);
 }
@@ -109,7 +109,8 @@ static void clock_closes_before_a_later_record(void **state)
     run_stop(&m.run);
 }
 
-/* A silent feed is closed bar by bar, and retired after symbol_ttl. */
+/* A silent feed is closed bar by bar, and retired after symbol_ttl. Seen to fail with a symbol that
+ * is retired said to stand at a bar. */
 static void clock_retires_what_stays_silent(void **state)
 {
     (void)state;
@@ -125,9 +126,11 @@ static void clock_retires_what_stays_silent(void **state)
     assert_int_equal(run_count(&m.run, first, FP_RETIRED), 1);
     for (unsigned i = first; i < m.run.outs_n; i++)
         assert_true(m.run.outs[i].kind != FP_EMIT_BAR || m.run.outs[i].by_clock);
-    assert_int_equal(market_happen(&m, FP_TICK, T0 + 4 * DAY, 0),
-                     m.run.outs_n); /* nothing left to close */
+    assert_nothing(&m.run, market_happen(&m, FP_TICK, T0 + 4 * DAY, 0)); /* nothing left to close */
     assert_int_equal(fp_core_symbols(m.run.core), 1); /* its records may wait in a backlog */
+    struct l2_resume last;
+    int64_t open_us;
+    assert_false(fp_core_stand(m.run.core, 0, (struct fp_name){"BTC", 3}, &last, &open_us));
     (void)market_happen(&m, FP_END, T0 + 4 * DAY, 1);
     (void)market_happen(&m, FP_TICK, T0 + 4 * DAY + S, 0);
     assert_int_equal(fp_core_symbols(m.run.core), 0);
@@ -208,7 +211,7 @@ static void heartbeat_states(void **state)
     struct market m;
 
     market_open(&m, &params);
-    assert_int_equal(market_happen(&m, FP_HEARTBEAT_DUE, T0, 0), m.run.outs_n); /* of whom? */
+    assert_nothing(&m.run, market_happen(&m, FP_HEARTBEAT_DUE, T0, 0)); /* of whom? */
     market_next(&m, "BTC", T0)->kafka_us = T0 + S;
     (void)market_send(&m);
     assert_int_equal(beat(&m, T0 + 2 * S), FP_LIVE);
