@@ -37,6 +37,19 @@
          "client settings, handed to librdkafka as they are: kafka.bootstrap.servers, "            \
          "kafka.security.protocol, …"}
 
+/* And the rows of what everybody who is on the bus has. */
+#define CONNECT_TOPIC_PREFIX_ROW                                                                   \
+    {"topic_prefix",                                                                               \
+     CONFIG_STRING,                                                                                \
+     "",                                                                                           \
+     "0",                                                                                          \
+     "64",                                                                                         \
+     "goes before every topic's name, as in \"paper.\""}
+#define CONNECT_GROUP_ROW(name)                                                                    \
+    {"group_id", CONFIG_STRING, name, "1", "200", "consumer group; the topic prefix goes before it"}
+#define CONNECT_REPLICA_ROW(name, what)                                                            \
+    {"replica", CONFIG_STRING, name, "1", "200", "stable name of this " what}
+
 #define CONNECT_SETTINGS_MAX 64
 
 /* Keys and values are borrowed from the configuration (and from the caller of connect_kafka_add).
@@ -59,6 +72,8 @@ struct connect_kafka {
 enum err_class connect_kafka_load(const struct config *config, const char *bootstrap,
                                   const char *default_bootstrap, struct connect_kafka *ret_kafka,
                                   struct err *err) MUST_CHECK;
+/* A bus_log_fn: the client's lines as events `kafka_client`, in the service's log. */
+void connect_kafka_log(void *user, int level, const char *text);
 /* One more; asserts that there is room. */
 void connect_kafka_add(struct connect_kafka *kafka, const char *key, const char *value);
 

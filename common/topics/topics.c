@@ -64,6 +64,12 @@ const char *topics_name(enum topics_id id)
     return rows[id].name;
 }
 
+void topics_names(const char *prefix, char ret_names[TOPICS_N][TOPICS_NAME_BYTES_MAX + 1])
+{
+    for (unsigned id = 0; id < TOPICS_N; id++)
+        (void)snprintf(ret_names[id], TOPICS_NAME_BYTES_MAX + 1, "%s%s", prefix, rows[id].name);
+}
+
 const char *topics_record(enum topics_id id)
 {
     assert(id < TOPICS_N);

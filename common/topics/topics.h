@@ -68,6 +68,8 @@ enum topics_id {
 #define TOPICS_DLQ_CUT_VALUE_BYTES_MAX TOPICS_PAYLOAD_BYTES_MAX
 
 const char *topics_name(enum topics_id id);   /* "l2.bars", without prefix */
+/* All of them, with the prefix. */
+void topics_names(const char *prefix, char ret_names[TOPICS_N][TOPICS_NAME_BYTES_MAX + 1]);
 const char *topics_record(enum topics_id id); /* "L2Bar", the record's name in schemas/; NULL:
                                                  l2.dlq, which holds any bytes */
 /* The topic of that name, which may stand with the prefix, without it, or without "l2." ("bars").

@@ -13,12 +13,9 @@ struct ba_options ba_options;
 
 const struct config_row ba_config_rows[] = {
     /* name                  type           default             min   max     help */
-    {"topic_prefix", CONFIG_STRING, "", "0", "64",
-     "goes before every topic's name, as in \"paper.\""},
-    {"group_id", CONFIG_STRING, "bar-archiver", "1", "200",
-     "consumer group; the topic prefix goes before it"},
-    {"replica", CONFIG_STRING, "bar-archiver-0", "1", "200",
-     "stable name of this replica: its group.instance.id"},
+    CONNECT_TOPIC_PREFIX_ROW,
+    CONNECT_GROUP_ROW("bar-archiver"),
+    CONNECT_REPLICA_ROW("bar-archiver-0", "replica: its group.instance.id"),
     {"batch_rows", CONFIG_UINT, "5000", "1", "100000", "a batch with this many rows is written"},
     {"batch_bytes", CONFIG_UINT, "8388608", "65536", "268435456",
      "a batch of this many encoded bytes is written"},

@@ -234,15 +234,6 @@ static enum err_class drain(struct service *s, struct err *err)
 
 /* ---- start ---- */
 
-static void on_bus_log(void *user, int level, const char *text)
-{
-    (void)user;
-    log_event(level <= 3   ? LOG_ERROR
-              : level <= 5 ? LOG_WARN
-                           : LOG_INFO,
-              "kafka_client", "text", LOG_STR, text, NULL);
-}
-
 static enum err_class connect_bus(struct service *s, struct err *err)
 {
     const char *prefix = config_string(s->config, "topic_prefix");
@@ -263,7 +254,7 @@ static enum err_class connect_bus(struct service *s, struct err *err)
         .topics = names,
         .topics_n = BA_TABLES,
         .session_timeout_ms = 10000,
-        .log = on_bus_log,
+        .log = connect_kafka_log,
     };
     if (topics_check(s->kafka.v, s->kafka.n, &topics, topics_used, BA_TABLES, TOPICS_CHECK_MS,
                      err) != ERR_OK)

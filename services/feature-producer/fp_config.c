@@ -14,16 +14,14 @@ const struct config_row fp_config_rows[] = {
     /* name                  type           default             min   max     help */
     {"exchange", CONFIG_STRING, "", "0", "32",
      "the exchange whose snapshots these are; another's are dead letters; required"},
-    {"topic_prefix", CONFIG_STRING, "", "0", "64",
-     "goes before every topic's name, as in \"paper.\""},
+    CONNECT_TOPIC_PREFIX_ROW,
     {"feed_partitioner", CONFIG_ENUM, "murmur2", "", "murmur2|crc32|none",
      "how the feed chooses a key's partition: murmur2 as Java clients, crc32 as librdkafka's "
      "default; a key found elsewhere is a dead letter; none: not checked"},
-    {"group_id", CONFIG_STRING, "feature-producer", "1", "200",
-     "consumer group; the topic prefix goes before it"},
-    {"replica", CONFIG_STRING, "feature-producer-0", "1", "200",
-     "stable name of this replica: its group.instance.id, and with the topic prefix its "
-     "transactional.id"},
+    CONNECT_GROUP_ROW("feature-producer"),
+    CONNECT_REPLICA_ROW("feature-producer-0",
+                        "replica: its group.instance.id, and with the topic prefix its "
+                        "transactional.id"),
     {"bar_seconds", CONFIG_UINT, "900", "60", "3600",
      "length of a bar: 60, 300, 900, 1800 or 3600"},
     {"window_seconds", CONFIG_UINT, "900", "60", "3600",

@@ -65,7 +65,7 @@ struct service {
     struct fp_schemas schemas;
     char schema_version[L2_SCHEMA_VERSION_BYTES_MAX];
     uint64_t fingerprint; /* of this deployment, in what it commits */
-    char topics[TOPICS_N][NAME_BYTES_MAX]; /* by topics_id */
+    char topics[TOPICS_N][TOPICS_NAME_BYTES_MAX + 1]; /* by topics_id */
     char group_id[NAME_BYTES_MAX], transactional_id[NAME_BYTES_MAX];
     bool dirty;      /* outputs were sent since the last commit was handed over */
     bool moved;      /* records were read since then */
@@ -732,22 +732,11 @@ static enum err_class drain(struct service *s, struct err *err)
 
 /* ---- start ---- */
 
-static void on_bus_log(void *user, int level, const char *text)
-{
-    (void)user;
-    log_event(level <= 3   ? LOG_ERROR
-              : level <= 5 ? LOG_WARN
-                           : LOG_INFO,
-              "kafka_client", "text", LOG_STR, text, NULL);
-}
-
 static void name_topics(struct service *s)
 {
     const char *prefix = config_string(s->config, "topic_prefix");
 
-    for (int i = 0; i < TOPICS_N; i++)
-        (void)snprintf(s->topics[i], NAME_BYTES_MAX, "%s%s", prefix,
-                       topics_name((enum topics_id)i));
+    topics_names(prefix, s->topics);
     (void)snprintf(s->group_id, NAME_BYTES_MAX, "%s%s", prefix,
                    config_string(s->config, "group_id"));
     (void)snprintf(s->transactional_id, NAME_BYTES_MAX, "%s%s", prefix,
@@ -780,14 +769,14 @@ static enum err_class connect(struct service *s, struct err *err)
         .buffer_bytes_max = BUFFER_BYTES_MAX,
         .session_timeout_ms = 10000,
         .transaction_timeout_ms = 10000,
-        .log = on_bus_log,
+        .log = connect_kafka_log,
     };
 
     if (check_topics(s, err) != ERR_OK || bus_new(&options, &s->bus, err) != ERR_OK)
         return err->class;
     s->params.partitions_n = bus_partitions(s->bus);
-    if (bus_producer_new(s->settings.kafka.v, s->settings.kafka.n, on_bus_log, NULL, &s->beats,
-                         err) != ERR_OK)
+    if (bus_producer_new(s->settings.kafka.v, s->settings.kafka.n, connect_kafka_log, NULL,
+                         &s->beats, err) != ERR_OK)
         return err->class;
     return fp_core_new(&s->params, &s->core, err);
 }

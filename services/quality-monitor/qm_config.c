@@ -7,10 +7,9 @@
 
 const struct config_row qm_config_rows[] = {
     /* name                  type           default             min   max     help */
-    {"topic_prefix", CONFIG_STRING, "", "0", "64",
-     "goes before every topic's name, as in \"paper.\""},
-    {"replica", CONFIG_STRING, "quality-monitor-0", "1", "200",
-     "stable name of this monitor: its transactional id, and its name in l2.heartbeat"},
+    CONNECT_TOPIC_PREFIX_ROW,
+    CONNECT_REPLICA_ROW("quality-monitor-0",
+                        "monitor: its transactional id, and its name in l2.heartbeat"),
     {"exchange", CONFIG_STRING, "binance-usdm", "1", "32", "whose cryptos are watched"},
     {"bar_seconds", CONFIG_UINT, "900", "60", "3600",
      "length of a bar: 60, 300, 900, 1800 or 3600, as the feature-producer has it"},

@@ -92,7 +92,7 @@ struct service {
     int64_t committed_mono_us, ticked_mono_us, beaten_mono_us, exported_mono_us, told_mono_us;
     int64_t ahead_mono_us; /* when it was said last that a record is; 0: never */
     uint64_t folded;
-    char topics[TOPICS_N][NAME_BYTES_MAX];
+    char topics[TOPICS_N][TOPICS_NAME_BYTES_MAX + 1];
     uint8_t out[QM_OUT_BYTES_MAX];
 };
 
@@ -679,22 +679,12 @@ static enum err_class loop(struct service *s, struct err *err)
 
 /* ---- start ---- */
 
-static void on_bus_log(void *user, int level, const char *text)
-{
-    (void)user;
-    log_event(level <= 3   ? LOG_ERROR
-              : level <= 5 ? LOG_WARN
-                           : LOG_INFO,
-              "kafka_client", "text", LOG_STR, text, NULL);
-}
-
 static enum err_class check_topics(struct service *s, struct err *err)
 {
     const char *prefix = config_string(s->config, "topic_prefix");
     const struct topics_options options = {.prefix = prefix, .replication_factor = -1};
 
-    for (enum topics_id id = 0; id < TOPICS_N; id++)
-        (void)snprintf(s->topics[id], NAME_BYTES_MAX, "%s%s", prefix, topics_name(id));
+    topics_names(prefix, s->topics);
     return topics_check(s->kafka.v, s->kafka.n, &options, topics_used,
                         sizeof topics_used / sizeof topics_used[0], TOPICS_CHECK_MS, err);
 }
@@ -715,7 +705,7 @@ static enum err_class open_txn(struct service *s, struct err *err)
                                             .topics_n = QM_OUTPUTS,
                                             .buffer_bytes_max = BUFFER_BYTES_MAX,
                                             .transaction_timeout_ms = TRANSACTION_MS,
-                                            .log = on_bus_log};
+                                            .log = connect_kafka_log};
 
     return bus_txn_new(&options, &s->txn, err);
 }
@@ -731,7 +721,7 @@ static enum err_class open_inputs(struct service *s, struct err *err)
                                               .topics_n = QM_INPUTS,
                                               .order = qm_wire_order,
                                               .user = &s->wire,
-                                              .log = on_bus_log};
+                                              .log = connect_kafka_log};
 
     for (enum qm_input input = 0; input < QM_INPUTS; input++)
         topics[input] =
@@ -739,7 +729,7 @@ static enum err_class open_inputs(struct service *s, struct err *err)
                                      .from_ms = input == QM_IN_ROLLOUT ? BUS_FROM_START : from_ms};
     if (bus_reader_new(s->kafka.v, s->kafka.n, s->topics[TOPICS_HEARTBEAT], -1, BUS_FROM_END, false,
                        &s->heartbeats, err) != ERR_OK ||
-        bus_producer_new(s->kafka.v, s->kafka.n, on_bus_log, NULL, &s->beats, err) != ERR_OK)
+        bus_producer_new(s->kafka.v, s->kafka.n, connect_kafka_log, NULL, &s->beats, err) != ERR_OK)
         return err->class;
     return bus_merge_new(&options, &s->merge, err);
 }
@@ -829,7 +819,7 @@ static enum err_class open_sinks(struct service *s, struct err *err)
         .instance = config_string(s->config, "replica"),
         .ids = s->registry == NULL ? NULL : &s->ids,
         .tell = on_sink,
-        .log = on_bus_log,
+        .log = connect_kafka_log,
     };
 
     return sinks_new(&options, &s->sinks, err);

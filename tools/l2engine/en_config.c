@@ -13,13 +13,11 @@ const struct config_row en_config_rows[] = {
     /* name                  type           default             min   max     help */
     {"exchange", CONFIG_STRING, "", "0", "32",
      "the exchange whose candles these are; another's are passed over; required"},
-    {"topic_prefix", CONFIG_STRING, "", "0", "64",
-     "goes before every topic's name, as in \"paper.\""},
-    {"group_id", CONFIG_STRING, "trading-engine-example", "1", "200",
-     "consumer group; the topic prefix goes before it"},
-    {"replica", CONFIG_STRING, "trading-engine-example-0", "1", "200",
-     "stable name of this replica: its group.instance.id, and with the topic prefix its "
-     "transactional.id"},
+    CONNECT_TOPIC_PREFIX_ROW,
+    CONNECT_GROUP_ROW("trading-engine-example"),
+    CONNECT_REPLICA_ROW("trading-engine-example-0",
+                        "replica: its group.instance.id, and with the topic prefix its "
+                        "transactional.id"),
     {"bar_seconds", CONFIG_UINT, "900", "60", "3600",
      "length of a bar: 60, 300, 900, 1800 or 3600"},
     {"window_seconds", CONFIG_UINT, "900", "60", "3600",

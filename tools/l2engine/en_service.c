@@ -48,7 +48,7 @@ struct engine {
     struct en_core *core;
     struct en_sheet *sheet;
     struct bus *bus;
-    char topics[TOPICS_N][NAME_BYTES_MAX]; /* by topics_id */
+    char topics[TOPICS_N][TOPICS_NAME_BYTES_MAX + 1]; /* by topics_id */
     char group_id[NAME_BYTES_MAX], transactional_id[NAME_BYTES_MAX];
     unsigned partitions_n;
     int64_t held_from[EN_PARTITIONS_MAX]; /* −1: the partition is not held */
@@ -351,22 +351,11 @@ static enum err_class drain(struct engine *s, struct err *err)
 
 /* ---- start ---- */
 
-static void on_bus_log(void *user, int level, const char *text)
-{
-    (void)user;
-    log_event(level <= 3   ? LOG_ERROR
-              : level <= 5 ? LOG_WARN
-                           : LOG_INFO,
-              "kafka_client", "text", LOG_STR, text, NULL);
-}
-
 static void name_topics(struct engine *s)
 {
     const char *prefix = config_string(s->config, "topic_prefix");
 
-    for (int i = 0; i < TOPICS_N; i++)
-        (void)snprintf(s->topics[i], NAME_BYTES_MAX, "%s%s", prefix,
-                       topics_name((enum topics_id)i));
+    topics_names(prefix, s->topics);
     (void)snprintf(s->group_id, NAME_BYTES_MAX, "%s%s", prefix,
                    config_string(s->config, "group_id"));
     (void)snprintf(s->transactional_id, NAME_BYTES_MAX, "%s%s", prefix,
@@ -413,7 +402,7 @@ static enum err_class connect(struct engine *s, struct err *err)
         .buffer_bytes_max = BUFFER_BYTES_MAX,
         .session_timeout_ms = 10000,
         .transaction_timeout_ms = 10000,
-        .log = on_bus_log,
+        .log = connect_kafka_log,
     };
 
     if (topics_check(kafka->v, kafka->n, &topics, topics_used,
