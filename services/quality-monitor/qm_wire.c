@@ -140,6 +140,19 @@ static void set_column(struct l2_row *row, enum l2_column column, bool has, doub
         l2_row_set(row, column, value);
 }
 
+struct l2_row qm_wire_bar_row(const struct codec_l2_bar *d)
+{
+    struct l2_row row = {.present = 0};
+
+    set_column(&row, L2_MID_PRICE, d->has_mid_price, d->mid_price);
+    set_column(&row, L2_SPREAD_BPS, d->has_spread_bps, d->spread_bps);
+    set_column(&row, L2_DEPTH_IMBALANCE_L1, d->has_depth_imbalance_l1, d->depth_imbalance_l1);
+    set_column(&row, L2_DEPTH_IMBALANCE_L5, d->has_depth_imbalance_l5, d->depth_imbalance_l5);
+    set_column(&row, L2_OFI, d->has_ofi_15m, d->ofi_15m);
+    set_column(&row, L2_KYLE_LAMBDA, d->has_kyle_lambda, d->kyle_lambda);
+    return row;
+}
+
 static enum qm_folded fold_bar(struct qm_wire *w, struct qm_core *core, char *symbol)
 {
     const struct codec_l2_bar *d = &w->at.bar;
@@ -154,12 +167,7 @@ static enum qm_folded fold_bar(struct qm_wire *w, struct qm_core *core, char *sy
         return QM_FOREIGN;
     if (d->bar_time_us > w->latest_us)
         return QM_AHEAD;
-    set_column(&bar.row, L2_MID_PRICE, d->has_mid_price, d->mid_price);
-    set_column(&bar.row, L2_SPREAD_BPS, d->has_spread_bps, d->spread_bps);
-    set_column(&bar.row, L2_DEPTH_IMBALANCE_L1, d->has_depth_imbalance_l1, d->depth_imbalance_l1);
-    set_column(&bar.row, L2_DEPTH_IMBALANCE_L5, d->has_depth_imbalance_l5, d->depth_imbalance_l5);
-    set_column(&bar.row, L2_OFI, d->has_ofi_15m, d->ofi_15m);
-    set_column(&bar.row, L2_KYLE_LAMBDA, d->has_kyle_lambda, d->kyle_lambda);
+    bar.row = qm_wire_bar_row(d);
     copy(d->symbol, symbol, L2_SYMBOL_BYTES_MAX + 1);
     return folded(qm_core_bar(core, symbol, &bar));
 }

@@ -93,6 +93,7 @@ bool qm_wire_heartbeat(struct qm_wire *wire, const struct bus_reader_record *rec
                        char *ret_symbol, int64_t *ret_newest_us, int64_t *ret_beat_us);
 
 /* The record's columns, those that are finite. */
+struct l2_row qm_wire_bar_row(const struct codec_l2_bar *d);
 struct l2_row qm_wire_row(const struct codec_l2_feature *d);
 
 /* Encoded into buf; 0: it does not fit, which is our bug. */

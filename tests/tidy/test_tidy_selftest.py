@@ -117,6 +117,11 @@ class Rules(unittest.TestCase):
         self.assertIn("climbs out", "".join(faults_of({"services/b/b.c": '#include "../a/x.h"\n'})))
         self.assertIn("never include", "".join(faults_of({"services/b/b.c": '#include "services/a/x.h"\n'})))
 
+    def test_a_tool_sees_what_it_shares_with_a_service(self):
+        monitor = {"services/quality-monitor/qm_x.h": "#ifndef QM_X_H\n#define QM_X_H\n#endif\n"}
+        self.assertEqual(faults_of(monitor | {"tools/l2monitor/x.c": '#include "qm_x.h"\n'}), [])
+        self.assertIn("private to", "".join(faults_of(monitor | {"tools/l2ctl/x.c": '#include "qm_x.h"\n'})))
+
     def test_whitespace(self):
         self.assert_found("common/l2/book.c", "\tint x;\n", "a tab")
         self.assert_found("tools/dev/x.py", "x = 1 \n", "end of the line")

@@ -11,6 +11,8 @@
 const struct mon_command mon_commands[] = {
     {"reference", "stored bars → l2_quality_reference.json", &mon_reference_argp,
      mon_reference_words, mon_reference_main},
+    {"backtest", "what the monitor would have said of a stored history", &mon_backtest_argp,
+     mon_backtest_words, mon_backtest_main},
     {"completion", "print the shell's completion script", &mon_completion_argp,
      mon_completion_words, mon_completion_main},
     {.name = NULL},
@@ -21,6 +23,7 @@ static const char doc[] =
     "Examples:\n"
     "  l2monitor reference l2_bars.avro --output l2_quality_reference.json\n"
     "  l2monitor reference postgres -c reader.conf --from 2026-01-01 --to 2026-07-01\n"
+    "  l2monitor backtest l2_bars.avro --reference l2_quality_reference.json --html report.html\n"
     "  source <(l2monitor completion bash)\n\n"
     "'l2monitor COMMAND --help' tells more.\n\n" MON_EXITS_HELP;
 

@@ -24,12 +24,15 @@ enum mon_exit {
     MON_INTERNAL = 70,
     MON_IO = 74, /* the output cannot be written, a full disk */
     MON_CONFIG = 78,
+    MON_INTERRUPTED = 130, /* ^C: nothing was written */
 };
 
 #define MON_EXITS_HELP                                                                             \
     "Exit codes: 0 done; 1 too little history, nothing was written; 64 usage; 65 damaged or "      \
     "contradictory data; 66 no such file; 69 no broker, database or schema registry answers; "     \
-    "70 internal; 74 output cannot be written; 78 configuration or an absent topic."
+    "70 internal; 74 output cannot be written; 78 configuration or an absent topic; 130 "          \
+    "interrupted, nothing was "                                                                    \
+    "written."
 
 struct mon_command {
     const char *name;
@@ -43,9 +46,11 @@ struct mon_command {
 extern const struct mon_command mon_commands[];
 
 int mon_reference_main(int argc, char **argv);
+int mon_backtest_main(int argc, char **argv);
 int mon_completion_main(int argc, char **argv);
-extern const struct argp mon_reference_argp, mon_completion_argp;
-extern const char *const mon_reference_words[], *const mon_completion_words[];
+extern const struct argp mon_reference_argp, mon_backtest_argp, mon_completion_argp;
+extern const char *const mon_reference_words[], *const mon_backtest_words[],
+                                                    *const mon_completion_words[];
 
 /* "l2monitor: text" on stderr, one line; returns the exit code of the class (REJECT:
  * MON_CONFIG). */

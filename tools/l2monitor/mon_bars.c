@@ -12,10 +12,8 @@
 
 void mon_bars_init(struct mon_bars *bars, const struct mon_wanted *wanted)
 {
-    *bars = (struct mon_bars){.wanted = *wanted};
-    bars->was_told[0] = wanted->exchange[0] != '\0';
-    bars->was_told[1] = wanted->schema_version[0] != '\0';
-    bars->was_told[2] = wanted->bar_s != 0;
+    *bars = (struct mon_bars){.cryptos_n = 0};
+    mon_choice_init(&bars->choice, wanted);
 }
 
 void mon_bars_free(struct mon_bars *bars)
@@ -24,59 +22,6 @@ void mon_bars_free(struct mon_bars *bars)
         free(bars->crypto[i].bars);
     free(bars->crypto);
     *bars = (struct mon_bars){.cryptos_n = 0};
-}
-
-/* ---- is it wanted? */
-
-static bool is_named(const struct mon_wanted *w, struct codec_str symbol)
-{
-    for (unsigned i = 0; i < w->symbols_n; i++) {
-        if (codec_str_equal(codec_str(w->symbols[i]), symbol))
-            return true;
-    }
-    return w->symbols_n == 0;
-}
-
-/* The first one is kept; *ret_is_other: it is not this one. */
-static enum err_class match(char *kept, size_t room, bool was_told, struct codec_str text,
-                            const char *what, const char *option, bool *ret_is_other,
-                            struct err *err)
-{
-    *ret_is_other = kept[0] != '\0' && !codec_str_equal(codec_str(kept), text);
-    if (kept[0] == '\0')
-        snprintf(kept, room, "%.*s", (int)text.n, text.data);
-    if (*ret_is_other && !was_told)
-        return err_set(err, ERR_REJECT, "bars of two %s, %s and %.*s: name one with %s", what, kept,
-                       (int)text.n, text.data, option);
-    return ERR_OK;
-}
-
-static enum err_class judge(struct mon_bars *b, const struct codec_l2_bar *bar, bool *ret_wanted,
-                            struct err *err)
-{
-    struct mon_wanted *const w = &b->wanted;
-    bool other[2] = {false};
-
-    *ret_wanted = false;
-    if (!is_named(w, bar->symbol) || bar->bar_time_us < w->from_us || /* whole bars alone */
-        bar->bar_time_us > w->to_us - bar->bar_seconds * L2_US_PER_S)
-        return ERR_OK;
-    if (match(w->exchange, sizeof w->exchange, b->was_told[0], bar->exchange, "exchanges",
-              "--exchange", &other[0], err) != ERR_OK ||
-        match(w->schema_version, sizeof w->schema_version, b->was_told[1], bar->schema_version,
-              "schema versions", "--schema-version", &other[1], err) != ERR_OK)
-        return err->class;
-    if (other[0] || other[1])
-        return ERR_OK;
-    if (w->bar_s == 0)
-        w->bar_s = (uint32_t)bar->bar_seconds;
-    *ret_wanted = bar->bar_seconds == (int32_t)w->bar_s;
-    if (!*ret_wanted && !b->was_told[2])
-        return err_set(err, ERR_REJECT,
-                       "bars of two lengths, %u s and %d s: name one with "
-                       "--bar-seconds",
-                       w->bar_s, bar->bar_seconds);
-    return ERR_OK;
 }
 
 /* ---- by crypto */
@@ -165,7 +110,13 @@ enum err_class mon_bars_put(struct mon_bars *b, const struct codec_l2_bar *bar, 
     bool is_wanted;
 
     b->read_n++;
-    if (check(bar, err) != ERR_OK || judge(b, bar, &is_wanted, err) != ERR_OK)
+    const struct mon_candidate candidate = {.exchange = bar->exchange,
+                                            .symbol = bar->symbol,
+                                            .schema_version = bar->schema_version,
+                                            .bar_time_us = bar->bar_time_us,
+                                            .bar_s = bar->bar_seconds};
+    if (check(bar, err) != ERR_OK ||
+        mon_choice_judge(&b->choice, &candidate, &is_wanted, err) != ERR_OK)
         return err->class;
     if (!is_wanted)
         return ERR_OK;
@@ -187,6 +138,13 @@ enum err_class mon_bars_put(struct mon_bars *b, const struct codec_l2_bar *bar, 
     c->n++;
     b->taken_n++;
     return ERR_OK;
+}
+
+enum err_class mon_bars_take(void *user, const struct codec_record *record, const void *value,
+                             struct err *err)
+{
+    (void)record; /* it is L2Bar's */
+    return mon_bars_put(user, value, err);
 }
 
 /* ---- in order */
@@ -235,7 +193,7 @@ static enum err_class finish(struct mon_crypto *c, uint32_t bar_s, struct err *e
 enum err_class mon_bars_finish(struct mon_bars *b, struct err *err)
 {
     for (size_t i = 0; i < b->cryptos_n; i++) {
-        if (finish(&b->crypto[i], b->wanted.bar_s, err) != ERR_OK)
+        if (finish(&b->crypto[i], b->choice.wanted.bar_s, err) != ERR_OK)
             return err->class;
     }
     return ERR_OK;

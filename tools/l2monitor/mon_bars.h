@@ -6,13 +6,11 @@
 #include "base/err.h"
 #include "codec/l2_bar.h"
 #include "l2/calibrate.h"
+#include "mon_wanted.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define MON_SYMBOLS_MAX 64 /* that can be asked for by name */
-#define MON_VERSION_BYTES_MAX 64
 
 struct mon_crypto {
     char symbol[L2_SYMBOL_BYTES_MAX + 1];
@@ -20,19 +18,8 @@ struct mon_crypto {
     size_t n, room;
 };
 
-/* What is wanted; "" and 0: whatever comes first, and nothing else beside it. */
-struct mon_wanted {
-    char exchange[L2_SYMBOL_BYTES_MAX + 1];
-    char schema_version[MON_VERSION_BYTES_MAX + 1];
-    uint32_t bar_s;
-    int64_t from_us, to_us; /* [from, to) */
-    const char *symbols[MON_SYMBOLS_MAX];
-    unsigned symbols_n; /* 0: all */
-};
-
 struct mon_bars {
-    struct mon_wanted wanted;
-    bool was_told[3]; /* exchange, schema version, bar length: named by the user */
+    struct mon_choice choice;
     struct mon_crypto *crypto; /* rising by symbol */
     size_t cryptos_n, room;
     uint64_t read_n, taken_n;
@@ -45,6 +32,9 @@ void mon_bars_free(struct mon_bars *bars);
  * where none was named; a bar that is none. */
 enum err_class mon_bars_put(struct mon_bars *bars, const struct codec_l2_bar *bar,
                             struct err *err) MUST_CHECK;
+/* The same for mon_source_read; user: the mon_bars. */
+enum err_class mon_bars_take(void *user, const struct codec_record *record, const void *value,
+                             struct err *err) MUST_CHECK;
 /* Sorts them; a bar that came twice counts once. REJECT: with two different contents. */
 enum err_class mon_bars_finish(struct mon_bars *bars, struct err *err) MUST_CHECK;
 

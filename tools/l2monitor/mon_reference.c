@@ -1,7 +1,6 @@
 #include "mon.h"
 
 #include "clk/clk.h"
-#include "l2/book.h"
 #include "l2/calibrate.h"
 #include "mon_bars.h"
 #include "mon_source.h"
@@ -53,11 +52,6 @@ static const char doc[] =
 enum {
     KEY_NAME = 256,
     KEY_ESTIMATES,
-    KEY_FROM,
-    KEY_TO,
-    KEY_EXCHANGE,
-    KEY_SCHEMA,
-    KEY_BAR,
     KEY_DAYS,
 };
 
@@ -66,71 +60,11 @@ static const struct argp_option options[] = {
     {"name", KEY_NAME, "VERSION", 0, "of the file; default: a hash of its content", 1},
     {"estimates", KEY_ESTIMATES, "FILE", 0, "out-of-fold figures, see below", 1},
     {"quiet", 'q', NULL, 0, "neither table nor progress", 1},
-    {"from", KEY_FROM, "TIME", 0, "bars from here on: 2026-01-31 or 2026-01-31T12:00:00Z (UTC)", 2},
-    {"to", KEY_TO, "TIME", 0, "bars that end by then", 2},
-    {"symbol", 's', "S", 0, "only this crypto; may be repeated", 2},
-    {"exchange", KEY_EXCHANGE, "E", 0, "of several in the source, this one", 2},
-    {"schema-version", KEY_SCHEMA, "V", 0, "of several in the source, this one", 2},
-    {"bar-seconds", KEY_BAR, "N", 0, "of several in the source, these", 2},
     {"days-min", KEY_DAYS, "N", 0,
      "refuse a crypto with fewer days (60): thresholds from fewer alarm too often", 2},
     {"config", 'c', "FILE", 0, "key = value lines, see below", 3},
     {0},
 };
-
-static void set_name(struct argp_state *state, const char *option, char *ret, size_t room,
-                     const char *arg)
-{
-    if (strlen(arg) == 0 || strlen(arg) >= room)
-        argp_error(state, "%s %s: not 1 to %zu characters", option, arg, room - 1);
-    snprintf(ret, room, "%s", arg);
-}
-
-static void set_time(struct argp_state *state, const char *option, int64_t *ret, const char *arg)
-{
-    if (!mon_parse_time(arg, ret))
-        argp_error(state, "%s %s: neither 2026-01-31 nor 2026-01-31T12:00:00Z", option, arg);
-}
-
-static void add_symbol(struct argp_state *state, struct mon_wanted *w, const char *arg)
-{
-    if (!l2_symbol_ok(arg, strlen(arg)))
-        argp_error(state, "--symbol %s: not [A-Za-z0-9._-]{1,32}", arg);
-    if (w->symbols_n == MON_SYMBOLS_MAX)
-        argp_error(state, "--symbol: at most %d", MON_SYMBOLS_MAX);
-    w->symbols[w->symbols_n++] = arg;
-}
-
-/* What narrows the bars. */
-static error_t parse_wanted(int key, char *arg, struct argp_state *state, struct mon_wanted *w)
-{
-    int64_t n = 0;
-
-    switch (key) {
-    case KEY_FROM:
-        set_time(state, "--from", &w->from_us, arg);
-        return 0;
-    case KEY_TO:
-        set_time(state, "--to", &w->to_us, arg);
-        return 0;
-    case 's':
-        add_symbol(state, w, arg);
-        return 0;
-    case KEY_EXCHANGE:
-        set_name(state, "--exchange", w->exchange, sizeof w->exchange, arg);
-        return 0;
-    case KEY_SCHEMA:
-        set_name(state, "--schema-version", w->schema_version, sizeof w->schema_version, arg);
-        return 0;
-    case KEY_BAR:
-        if (!mon_parse(arg, 60, 86400, &n))
-            argp_error(state, "--bar-seconds %s: not 60 to 86400", arg);
-        w->bar_s = (uint32_t)n;
-        return 0;
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -166,13 +100,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_NO_ARGS:
         argp_error(state, "bars from where? FILE.avro, l2.bars or postgres");
         return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->wanted;
+        return 0;
     default:
-        return parse_wanted(key, arg, state, &a->wanted);
+        return ARGP_ERR_UNKNOWN;
     }
 }
 
+static const struct argp_child children[] = {{&mon_wanted_argp, 0, NULL, 2}, {.argp = NULL}};
 const struct argp mon_reference_argp = {
-    .options = options, .parser = parse, .args_doc = "SOURCE...", .doc = doc};
+    .options = options, .parser = parse, .args_doc = "SOURCE...", .doc = doc, .children = children};
 
 /* ---- bars → references */
 
@@ -181,7 +119,8 @@ static int check_days(const struct reference_args *a, const struct mon_bars *bar
     int code = MON_OK;
 
     for (size_t i = 0; i < bars->cryptos_n; i++) {
-        const struct l2_training t = {bars->crypto[i].bars, bars->crypto[i].n, bars->wanted.bar_s};
+        const struct l2_training t = {bars->crypto[i].bars, bars->crypto[i].n,
+                                      bars->choice.wanted.bar_s};
         const uint32_t days = l2_training_days(&t);
         if (days >= a->days_min)
             continue;
@@ -212,8 +151,8 @@ static void progress(const struct reference_args *a, size_t i, const struct mon_
 static enum err_class name_cryptos(const struct mon_bars *bars, struct quality_file *file,
                                    struct err *err)
 {
-    file->bar_s = bars->wanted.bar_s;
-    memcpy(file->exchange, bars->wanted.exchange, sizeof file->exchange);
+    file->bar_s = bars->choice.wanted.bar_s;
+    memcpy(file->exchange, bars->choice.wanted.exchange, sizeof file->exchange);
     file->crypto = calloc(bars->cryptos_n, sizeof *file->crypto);
     if (file->crypto == NULL)
         return err_set(err, ERR_FATAL, "out of memory");
@@ -230,7 +169,8 @@ static double *new_scratch(const struct mon_bars *bars)
     size_t most = 1;
 
     for (size_t i = 0; i < bars->cryptos_n; i++) {
-        const struct l2_training t = {bars->crypto[i].bars, bars->crypto[i].n, bars->wanted.bar_s};
+        const struct l2_training t = {bars->crypto[i].bars, bars->crypto[i].n,
+                                      bars->choice.wanted.bar_s};
         const size_t n = l2_calibrate_scratch_n(&t);
         most = n > most ? n : most;
     }
@@ -285,7 +225,7 @@ static int make(const struct reference_args *a, const struct mon_bars *bars)
     if (e == ERR_OK)
         e = calibrate(a, bars, &file, &err);
     if (e == ERR_OK)
-        set_window(&bars->wanted, &file);
+        set_window(&bars->choice.wanted, &file);
     if (e == ERR_OK && a->name != NULL)
         quality_name(&file, a->name);
     else if (e == ERR_OK)
@@ -306,6 +246,8 @@ int mon_reference_main(int argc, char **argv)
                                .output = "l2_quality_reference.json",
                                .days_min = DAYS_MIN};
     struct mon_bars bars;
+    static const struct codec_record *const records[] = {&codec_l2_bar_record, NULL};
+    const struct mon_taker taker = {.records = records, .take = mon_bars_take, .user = &bars};
     struct err err = {0};
     int code = MON_OK;
 
@@ -313,8 +255,9 @@ int mon_reference_main(int argc, char **argv)
         return MON_USAGE;
     mon_bars_init(&bars, &a.wanted);
     for (unsigned i = 0; code == MON_OK && i < a.sources_n; i++) {
-        const struct mon_source source = {a.sources[i], a.config_file, a.is_quiet};
-        code = mon_source_read(&source, &bars);
+        const struct mon_source source = {
+            .name = a.sources[i], .config_file = a.config_file, .is_quiet = a.is_quiet};
+        code = mon_source_read(&source, &bars.choice.wanted, &taker);
     }
     if (code == MON_OK && bars.cryptos_n == 0) {
         fprintf(stderr, "l2monitor: no bars there that were asked for (%llu others)\n",

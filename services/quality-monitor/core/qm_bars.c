@@ -108,7 +108,7 @@ static void tell_cadence(struct qm_core *core, struct crypto *c, int64_t bar, ui
  * record that carries the row of a missing bar is all nulls; before the first bar there is none. */
 static unsigned worst_ahead(const struct qm_core *core, const struct crypto *c, int64_t bar)
 {
-    const int64_t n = qm_rows[QM_NAN_RATE].rule.enter_n;
+    const int64_t n = core->rows[QM_NAN_RATE].rule.enter_n;
     const int64_t first = bar - c->first_bar < (int64_t)core->options.purge_bars
                               ? c->first_bar
                               : bar - core->options.purge_bars + 1;

@@ -139,6 +139,7 @@ struct qm_core *qm_core_new(const struct qm_options *options)
         return NULL;
     }
     core->options = *options;
+    core->rows = options->rows != NULL ? options->rows : qm_rows;
     core->columns = l2_set_columns(options->set);
     core->columns_n = (unsigned)__builtin_popcount(core->columns);
     core->bar_us = (int64_t)options->bar_s * L2_US_PER_S;
@@ -174,7 +175,7 @@ static const struct alert_rule *rule_of(const struct qm_core *core, enum qm_sign
 {
     return signal == QM_FRESHNESS && core->options.freshness_rule.enter_n > 0
                ? &core->options.freshness_rule
-               : &qm_rows[signal].rule;
+               : &core->rows[signal].rule;
 }
 
 static bool is_past(double value, double below, double above)
@@ -236,7 +237,7 @@ static void tell_transition(struct qm_core *core, const struct crypto *c, struct
 
 void qm_tell(struct qm_core *core, struct crypto *c, const struct measured *m)
 {
-    const struct qm_row *row = &qm_rows[m->signal];
+    const struct qm_row *row = &core->rows[m->signal];
     struct tracked *t = &c->tracked[m->signal][m->arm];
     const int64_t bar_time_us = m->bar * core->bar_us;
     struct qm_signal_out out = {
@@ -335,7 +336,7 @@ static void step_alert(struct qm_core *core, struct crypto *c, enum qm_signal si
                        int64_t now_us)
 {
     struct tracked *t = &c->tracked[signal][L2_ARM_NONE];
-    const struct qm_row *row = &qm_rows[signal];
+    const struct qm_row *row = &core->rows[signal];
     const struct measured m = {.has_value = true, .value = value, .judged = NAN};
     const struct qm_signal_out out = {.signal = signal,
                                       .has_value = true,

@@ -153,6 +153,7 @@ struct qm_options {
     uint32_t bar_s, purge_bars;
     unsigned cryptos_max; /* ≤ QM_CRYPTOS_MAX; records of further ones are counted, not folded */
     enum l2_set set; /* the columns of the L2 arms */
+    const struct qm_row *rows; /* QM_SIGNALS, borrowed: others that are tried; NULL: qm_rows */
     struct alert_rule freshness_rule; /* of a rehearsal; enter_n 0: the table's */
     const struct l2_reference *references; /* borrowed; by symbol, any order */
     unsigned references_n;

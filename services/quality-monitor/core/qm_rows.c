@@ -160,7 +160,7 @@ const struct qm_row qm_rows[QM_SIGNALS] = {
                      .window_s = 30 * DAY_S,
                      .warn_above = NAN,
                      .p2_above = 0.05,
-                     .warn_below = NAN,
+                     .warn_below = -0.05, /* better by as much: the reference is outdated */
                      .p2_below = NAN,
                      .rule = {.enter_n = 7, .leave_n = 2},
                      .action = QM_RETRAIN,

@@ -258,11 +258,6 @@ static void tell_f1(struct qm_core *core, struct crypto *c, int64_t day, enum l2
         m.has_value && l2_actual_buys(sum) >= BUYS_MIN && l2_predicted_buys(sum) >= BUYS_MIN;
 
     m.signal = QM_F1_DRIFT;
-    m.has_thresholds = true;
-    m.warn_below = -0.05; /* better than the reference by as much: it is outdated */
-    m.warn_above = NAN;
-    m.p2_below = NAN;
-    m.p2_above = qm_rows[QM_F1_DRIFT].p2_above;
     m.has_value = m.has_interval = false;
     if (enough && c->reference != NULL && c->reference->f1_buy.known) {
         m.has_value = m.has_interval = true;

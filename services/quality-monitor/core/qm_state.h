@@ -143,6 +143,7 @@ struct crypto {
 
 struct qm_core {
     struct qm_options options;
+    const struct qm_row *rows;
     uint32_t columns; /* bits of the set's */
     unsigned columns_n;
     int64_t bar_us;

@@ -1,0 +1,413 @@
+"""l2monitor backtest: the episodes of a stored history are those of a batch over whole histories (tests/support/l2qm.py), whether it
+comes from files, from topics or from PostgreSQL; what cannot be judged is said; wrong input has a clear error.
+
+Seen to fail: see each test.
+"""
+import datetime
+import json
+import math
+import os
+import pathlib
+import random
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+import unittest
+
+import confluent_kafka
+import fastavro
+
+import l2ba
+import l2kafka
+import l2live
+import l2pg
+import l2qm
+from l2qm import US
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BIN = pathlib.Path(os.environ["L2FLOW_BIN"])
+LANES = "cbfp"  # in which records of one time are folded
+MONTH_S = 30 * 86400
+LEVELS = {"warn": 0, "p2": 1}
+
+
+def micros(text):
+    return None if text is None else l2qm.micros(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")))
+
+
+def write(folder, market, events, kinds=LANES):
+    """One container file of each topic; the paths."""
+    paths = []
+    for kind in kinds:
+        path = folder / f"{l2qm.STEMS[kind]}.avro"
+        schema = fastavro.schema.load_schema(str(ROOT / "schemas" / f"{l2qm.STEMS[kind]}.avsc"))
+        with open(path, "wb") as out:
+            fastavro.writer(out, schema, [l2qm.record(market, e) for e in events if e["kind"] == kind])
+        paths.append(path)
+    return paths
+
+
+def run(*args, code=0, env=None, stderr=None):
+    done = subprocess.run([BIN / "l2monitor", "backtest", *map(str, args)], capture_output=True, text=True, check=False, timeout=240,
+                          env={**os.environ, **(env or {})})
+    assert done.returncode == code, f"{done.returncode}, not {code}: {done.stderr}"
+    if stderr is not None:
+        assert stderr in done.stderr, done.stderr
+    return done
+
+
+def backtest(*args, env=None):
+    return json.loads(run(*args, "--json", "-", "-q", env=env).stdout)
+
+
+def derived(market, events):
+    """The feature records that bars alone make."""
+    rows, out = {}, []
+    for event in events:
+        out.append(event)
+        if event["kind"] == "b" and (event["symbol"], event["bar"]) not in rows:
+            rows[event["symbol"], event["bar"]] = event["row"]
+            source = event["bar"] - market.purge
+            row = rows.get((event["symbol"], source)) or {c: None for c in l2qm.COLUMNS}
+            out.append({"kind": "f", "symbol": event["symbol"], "bar": event["bar"], "source": source, "row": row})
+    return out
+
+
+class Oracle:
+    """What the batch says of the events in the order of their times, as episodes."""
+
+    def __init__(self, market, events):
+        self.bar_us = market.bar_s * US
+        order = sorted(range(len(events)), key=lambda i: (events[i]["bar"], LANES.index(events[i]["kind"]), events[i]["symbol"], i))
+        batch, self.outputs = l2qm.Batch(market), []
+        for i in order:
+            out = batch.fold(events[i])
+            self.outputs += [w for w in out if w[0] == "T"] + [w for w in out if w[0] == "S"]
+        # Each fold's outputs in the order in which they were said, a signal's change of state before its record.
+        self.end = (max(e["bar"] for e in events) + 1) * self.bar_us
+        self.start = min(e["bar"] for e in events) * self.bar_us
+
+    def signals(self, first=None):
+        """{signal: {(symbol, arm): [(time, value), …]}} after `first`."""
+        found = {}
+        for words in self.outputs:
+            if words[0] == "S" and words[4] + self.bar_us > (self.start if first is None else first):
+                found.setdefault(words[2], {}).setdefault((words[1], l2qm.ARMS[words[3]]), []).append((words[4] + self.bar_us, words[5]))
+        return found
+
+    def episodes(self, first=None):
+        """Sorted tuples; only what lasts past `first`."""
+        changes, values, found = {}, {}, []
+        for words in self.outputs:
+            key = words[1], words[2], l2qm.ARMS[words[3]]
+            if words[0] == "T":
+                changes.setdefault(key, []).append(words)
+            else:
+                values.setdefault(key, []).append(words)
+        for key, list_ in changes.items():
+            at = 0
+            while at < len(list_):
+                end = next((i for i in range(at, len(list_)) if list_[i][5] == "ok"), None)
+                found.append(self.episode(key, list_[at:end], None if end is None else list_[end][6], values[key]))
+                at = len(list_) if end is None else end + 1
+        return sorted(e for e in found if first is None or (e["end"] or self.end) > first)
+
+    def episode(self, key, states, end, values):
+        last = self.end if end is None else end
+        bounds = [s[6] for s in states] + [last]
+        in_s = {"warn": 0.0, "p2": 0.0, "no_data": 0.0}
+        for state, begin, stop in zip(states, bounds, bounds[1:]):
+            in_s[state[5]] += (stop - begin) / US
+        worst = max((s[5] for s in states), key=l2qm.STATES.index)
+        return Episode(symbol=key[0], signal=key[1], arm=key[2], severity=worst, start=states[0][7], end=end, **in_s,
+                       peak=self.peak(states[0][6], last, worst, values, end is None))
+
+    def peak(self, begin, end, worst, values, is_open):
+        if worst == "no_data":
+            return None
+        past = []
+        for words in values:
+            time_us, value = words[4] + self.bar_us, words[7] if words[2] == "l2_delta_f1_buy" else words[5]
+            if not begin <= time_us < end + is_open or value is None or l2qm.STATES.index(words[14]) < l2qm.STATES.index(worst):
+                continue
+            below, above = words[10:12] if worst == "warn" else words[12:14]
+            past += [(excess, value, threshold, (time_us, words[8])) for threshold, excess in
+                     ((below, below is not None and below - value), (above, above is not None and value - above))
+                     if threshold is not None and excess > 0]
+        if not past:
+            return None
+        greatest = max(past, key=lambda p: p[0])
+        return greatest[1], greatest[2], [at for excess, *_, at in past if math.isclose(excess, greatest[0], rel_tol=1e-9)]
+
+
+class Episode(dict):
+    def __lt__(self, other):
+        return self.key() < other.key()
+
+    def key(self):
+        return self["start"], self["symbol"], self["signal"], self["arm"]
+
+
+def said(report, at=0):
+    """The episodes of a report, as the oracle has them."""
+    found = []
+    for e in report["runs"][at]["episodes"]:
+        peak = e["peak"] and (e["peak"]["value"], e["peak"]["threshold"], micros(e["peak"]["time"]), e["peak"]["n"])
+        found.append(Episode(symbol=e["symbol"], signal=e["signal"], arm=e["arm"], severity=e["severity"], start=micros(e["start"]),
+                             end=micros(e["end"]), warn=e["warn_seconds"], p2=e["p2_seconds"], no_data=e["no_data_seconds"], peak=peak))
+    return sorted(found)
+
+
+def by_name(report, at=0):
+    return {s["signal"]: s for s in report["runs"][at]["signals"]}
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        made = tempfile.TemporaryDirectory()
+        self.addCleanup(made.cleanup)
+        self.folder = pathlib.Path(made.name)
+
+    def assert_same(self, got, want):
+        """Episodes to 1e-9 in their peaks."""
+        self.assertEqual([{**e, "peak": None} for e in got], [{**e, "peak": None} for e in want])
+        for g, w in zip(got, want, strict=True):
+            self.assertEqual(g["peak"] is None, w["peak"] is None, (g, w))
+            if g["peak"]:
+                self.assertIn(g["peak"][2:], w["peak"][2], (g, w))
+                for x, y in zip(g["peak"][:2], w["peak"][:2], strict=True):
+                    self.assertTrue(math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-12), (g, w))
+
+
+class Files(Case):
+    @classmethod
+    def setUpClass(cls):
+        cls.market = l2qm.Market(1, ("AAA", "BBB", "CCC"), days=16, late=False)
+        cls.events = cls.market.events()
+        cls.oracle = Oracle(cls.market, cls.events)
+        made = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(made.cleanup)
+        cls.shared = pathlib.Path(made.name)
+        cls.paths = write(cls.shared, cls.market, cls.events)
+        cls.reference = cls.market.write_reference(cls.shared / "reference.json")
+        cls.report = backtest(*cls.paths, "-r", cls.reference)
+
+    def test_episodes_are_the_batch_s(self):
+        # faults: features folded before bars; an episode's end a bar late; warn's threshold for a P2's peak
+        want = self.oracle.episodes()
+        self.assert_same(said(self.report), want)
+        self.assertGreater(len(want), 50)
+        self.assertGreater(len({e["signal"] for e in want}), 6)
+        self.assertEqual({e["severity"] for e in want}, {"warn", "p2", "no_data"})
+
+    def test_sums_are_those_of_the_episodes(self):
+        # faults: the median of the lower half; months of 31 days; time before the first value counted
+        signals, episodes = by_name(self.report), said(self.report)
+        for name, by_key in self.oracle.signals().items():
+            evaluated = signals[name]["evaluated"]
+            valued = {key: [t for t, v in said_ if v is not None] for key, said_ in by_key.items()}
+            self.assertEqual(evaluated["values"], sum(map(len, valued.values())), name)
+            self.assertEqual(evaluated["cryptos"], len({key[0] for key, times in valued.items() if times}), name)
+            seconds = sum((by_key[key][-1][0] - times[0] + self.oracle.bar_us) / US for key, times in valued.items() if times)
+            self.assertAlmostEqual(evaluated["crypto_days"], seconds / 86400, 6, name)
+            for severity in ("warn", "p2", "no_data"):
+                mine = [e for e in episodes if e["signal"] == name and e["severity"] == severity]
+                lengths = [((e["end"] or self.oracle.end) - e["start"]) / US for e in mine]
+                got = signals[name][severity]
+                self.assertEqual(got["episodes"], len(mine))
+                self.assertEqual(got["cryptos"], len({e["symbol"] for e in mine}))
+                self.assertEqual(got["open"], sum(e["end"] is None for e in mine))
+                if mine:
+                    self.assertEqual(got["median_seconds"], statistics.median(lengths))
+                    self.assertEqual(got["longest_seconds"], max(lengths))
+                    self.assertAlmostEqual(got["per_crypto_month"], len(mine) / (seconds / MONTH_S), 6)
+
+    def test_what_does_not_fit_memory_is_sorted_on_disk(self):
+        # faults: runs merged by time alone; a run's last record lost
+        self.assertEqual(backtest(*self.paths, "-r", self.reference, "--memory", "1"), self.report)
+
+    def test_files_may_come_in_any_order_and_in_pieces(self):
+        # fault: lanes by the order of the sources
+        half = len(self.events) // 2
+        paths = []
+        for name, events in (("late", self.events[half:]), ("early", self.events[:half])):
+            (self.folder / name).mkdir()
+            paths += write(self.folder / name, self.market, events, "pfbc")
+        self.assertEqual(backtest(*paths, "-r", self.reference), self.report)
+
+    def test_from_looks_at_the_end_and_is_warm(self):
+        # faults: the warm-up's episodes counted; nothing before --from folded
+        first = self.oracle.start + 9 * 86400 * US
+        first -= first % (86400 * US)
+        text = datetime.datetime.fromtimestamp(first / US, datetime.timezone.utc).strftime("%Y-%m-%d")
+        report = backtest(*self.paths, "-r", self.reference, "--from", text)
+        want = self.oracle.episodes(first)
+        self.assert_same(said(report), want)
+        before = [e for e in report["runs"][0]["episodes"] if e["began_before"]]
+        self.assertEqual(len(before), sum(e["start"] <= first for e in want))
+        self.assertGreater(len(before), 0)
+        for name, by_key in self.oracle.signals(first).items():
+            self.assertEqual(by_name(report)[name]["evaluated"]["values"],
+                             sum(v is not None for said_ in by_key.values() for _, v in said_), name)
+
+    def test_what_cannot_be_judged_is_said(self):
+        # faults: a signal without values said to be ok; no word of the crypto that the reference lacks
+        signals = by_name(self.report)
+        self.assertEqual(signals["l2_kyle_lambda_drift_psi"]["evaluated"]["without"], ["CCC"])
+        self.assertIn("measurable from", signals["l2_spread_regime"]["evaluated"]["why_not"])
+        bars = backtest(self.paths[1])
+        self.assertEqual(bars["history"]["records"]["features_from_bars"], len({(e["symbol"], e["bar"]) for e in self.events
+                                                                                if e["kind"] == "b"}))
+        signals = by_name(bars)
+        for name, words in (("l2_agreement", "no predictions"), ("l2_f1_buy_drift", "no candles, no predictions, no --reference"),
+                            ("l2_kyle_lambda_drift_psi", "no --reference"), ("l2_leakage_proof", "l2.snapshots"),
+                            ("l2_producer_silent_seconds", "heartbeats")):
+            self.assertFalse(signals[name]["evaluated"]["is_evaluated"], name)
+            self.assertIn(words, signals[name]["evaluated"]["why_not"], name)
+            self.assertEqual(sum(signals[name][s]["episodes"] for s in ("warn", "p2", "no_data")), 0)
+        self.assertTrue(signals["nan_rate_ahead"]["evaluated"]["is_evaluated"])
+        table = run(self.paths[1], "-q").stdout + run(self.paths[1]).stdout
+        self.assertIn("not evaluated:", table)
+        self.assertRegex(table, r"l2_agreement +no predictions")
+        self.assertNotRegex(table, r"l2_agreement +ok")
+
+    def test_features_are_made_from_bars_where_there_are_none(self):
+        # faults: the bar's own row; a missing bar's row taken from before
+        events = derived(self.market, [e for e in self.events if e["kind"] in "cb"])
+        report = backtest(*self.paths[:2], "-r", self.reference)
+        self.assert_same(said(report), Oracle(self.market, events).episodes())
+        self.assertIn("l2_feature_value_oor", {e["signal"] for e in report["runs"][0]["episodes"]})
+        self.assertIn("made from bars", by_name(report)["l2_feature_value_oor"]["evaluated"]["note"])
+
+    def test_proposals_side_by_side(self):
+        # faults: --set of the second applied to the first; a PSI's threshold set in the table alone
+        report = backtest(*self.paths, "-r", self.reference, "-r", self.reference, "--set", "l2_kyle_lambda_drift_psi.warn=0.15",
+                          "--set", "l2_feature_nan_rate.leave=2", "--set", "l2_feature_value_oor.p2=off")
+        self.assertEqual(said(report), said(self.report))
+        market = l2qm.Market(1, ("AAA", "BBB", "CCC"), days=0)
+        market.reference = json.loads(json.dumps(self.market.reference))
+        for reference in market.reference.values():
+            reference["features"]["kyle_lambda"]["psi_24h"]["warn"] = 0.15
+        rows = dict(l2qm.ROWS)
+        row = list(rows["l2_feature_nan_rate"])
+        row[6] = 2
+        oor = list(rows["l2_feature_value_oor"])
+        oor[4] = None
+        try:
+            l2qm.ROWS.update({"l2_feature_nan_rate": tuple(row), "l2_feature_value_oor": tuple(oor)})
+            want = Oracle(market, self.events).episodes()
+        finally:
+            l2qm.ROWS.update(rows)
+        self.assert_same(said(report, 1), want)
+        self.assertNotEqual(said(report, 1), said(report, 0))
+        self.assertEqual(report["runs"][1]["set"][0], "l2_kyle_lambda_drift_psi.warn=0.15")
+
+
+class Sources(Case):
+    def test_files_topics_and_postgresql_say_the_same(self):
+        # faults: a month of the table left out; the table's sketches left out; the topic read from its end; candles of the table without
+        # their last
+        market = l2qm.Market(3, ("AAA", "BBB"), days=100, bar_s=3600, kinds="cb", late=False)
+        paths = write(self.folder, market, market.events(), "cb")
+        reference = market.write_reference(self.folder / "reference.json")
+        want = backtest(*paths, "-r", reference)
+        self.assertTrue(by_name(want)["l2_spread_regime"]["evaluated"]["is_evaluated"])
+        self.assertGreater(len(want["runs"][0]["episodes"]), 10)
+        with self.subTest("PostgreSQL"):
+            try:
+                l2pg.binary("initdb")
+            except l2pg.PostgresError as missing:
+                self.skipTest(str(missing))
+            with l2ba.Archive(self.folder) as archive:
+                l2ba.imported(self.folder, archive, [paths[1]])
+                l2ba.imported(self.folder, archive, [paths[0]])
+                config = self.folder / "pg.conf"
+                config.write_text(archive.settings())
+                got = backtest("postgres", "-c", config, "-r", reference)
+            self.assertEqual(got["runs"], want["runs"])
+            self.assertIn("l2monitor: ", run("postgres", "-c", config, "-r", reference, code=69).stderr)
+        with self.subTest("Kafka"), l2kafka.shared_or_own(self.folder / "kafka") as bootstrap:
+            prefix = f"t{random.getrandbits(40):x}."
+            env = {"L2_KAFKA_BOOTSTRAP_SERVERS": bootstrap, "L2_TOPIC_PREFIX": prefix}
+            subprocess.run([BIN / "l2ctl", "topics", "apply"], check=True, capture_output=True, timeout=60, env={**os.environ, **env})
+            producer = confluent_kafka.Producer(l2live.client(bootstrap))
+            for event in market.events():
+                value = l2live.encode(l2qm.STEMS[event["kind"]], l2qm.record(market, event))
+                producer.produce(prefix + l2qm.TOPICS[event["kind"]], value, event["symbol"])
+                producer.poll(0)
+            self.assertEqual(producer.flush(60), 0)
+            self.assertEqual(backtest("topics", "-r", reference, env=env), want)
+            self.assertEqual(backtest("l2.bars", paths[0], "-r", reference, env=env), want)
+            producer.produce(prefix + "l2.bars", b"junk", "AAA")
+            self.assertEqual(producer.flush(60), 0)
+            run("topics", "-r", reference, code=78, env=env, stderr="l2.bars, partition")
+
+
+class Errors(Case):
+    def test_wrong_input(self):
+        # faults: a damaged file's records up to the damage taken; another exchange's reference taken
+        market = l2qm.Market(5, ("AAA",), days=3, kinds="cb")
+        candles, bars = write(self.folder, market, market.events(), "cb")
+        reference = market.write_reference(self.folder / "reference.json")
+        cut = self.folder / "cut.avro"
+        cut.write_bytes(bars.read_bytes()[:-100])
+        outcome = self.folder / "outcome.avro"
+        with open(outcome, "wb") as out:
+            fastavro.writer(out, fastavro.schema.load_schema(str(ROOT / "schemas" / "outcome.avsc")), [])
+        other = json.loads(reference.read_text()) | {"exchange": "elsewhere"}
+        (self.folder / "other.json").write_text(json.dumps(other))
+        (self.folder / "none.json").write_text("{")
+        for args, code, words in (
+                ((), 64, "history from where?"),
+                ((self.folder / "gone.avro",), 66, "gone.avro: No such file"),
+                ((bars, "-r", self.folder / "gone.json"), 66, "gone.json: No such file"),
+                ((bars, "-r", self.folder / "none.json"), 65, "none.json"),
+                ((bars, "-r", reference, "-r", self.folder / "other.json"), 64, "other.json is of elsewhere, not of binance-usdm"),
+                ((bars, "-r", self.folder / "other.json"), 1, "no records there that were asked for"),
+                ((cut,), 65, "cut.avro"),
+                ((reference,), 65, "reference.json"),
+                ((outcome,), 65, "records of Outcome"),
+                ((bars, "--from", "2030-01-01"), 1, "no records there that were asked for"),
+                ((bars, "--from", "2023-01-02", "--to", "2023-01-01"), 64, "--from is not before --to"),
+                ((bars, "--from", "yesterday"), 64, "--from yesterday"),
+                ((bars, "--symbol", "XXX"), 1, "no records there"),
+                ((bars, "-r", reference, "--set", "l2_nothing.warn=1"), 64, "no signal is called l2_nothing"),
+                ((bars, "-r", reference, "--set", "l2_feed_cadence.p2=1"), 64, "the side must be said"),
+                ((bars, "-r", reference, "--set", "l2_feed_cadence.p3=1"), 64, "p3 is none of"),
+                ((bars, "-r", reference, "--set", "l2_feed_cadence"), 64, "not SIGNAL.LEVEL=VALUE"),
+                ((bars, "-r", reference, "--set", "l2_feed_cadence.p2_above=lots"), 64, "lots is neither a number nor off"),
+                ((bars, "-r", reference, "--set", "l2_feed_cadence.enter=0"), 64, "0 is not 1 to"),
+                ((bars, "-r", reference, "--set", "l2_kyle_lambda_p99.warn=1"), 64, "mean"),
+                ((bars, "-r", reference, "--set", "l2_leakage_proof.p2=1"), 64, "stored history does not tell"),
+                ((bars, "--set", "l2_agreement.warn=1", "-r", reference), 64, "--set goes behind"),
+                ((bars, "--json", self.folder / "no" / "x.json"), 74, "No such file"),
+                ((bars, "--memory", "0"), 64, "--memory 0")):
+            with self.subTest(args=args):
+                run(*args, code=code, stderr=words)
+        self.assertEqual(sorted(p.name for p in self.folder.iterdir() if p.suffix == ".tmp"), [])
+        self.assertEqual(backtest(candles, bars, "-r", reference)["history"]["cryptos"], 1)
+
+    def test_interrupted_nothing_is_written(self):
+        # fault: the report of what was read till then
+        market = l2qm.Market(6, ("AAA",), days=1, kinds="b")
+        fifo, report = self.folder / "bars.avro", self.folder / "report.json"
+        (path,) = write(self.folder, market, market.events(), "b")
+        data = path.read_bytes()
+        path.unlink()
+        os.mkfifo(fifo)
+        process = subprocess.Popen([BIN / "l2monitor", "backtest", fifo, "--json", report], stderr=subprocess.PIPE, text=True)
+        with open(fifo, "wb", buffering=0) as out:
+            out.write(data[:-200])
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=30)
+        _, stderr = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 130, stderr)
+        self.assertIn("interrupted: nothing was written", stderr)
+        self.assertFalse(report.exists())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
