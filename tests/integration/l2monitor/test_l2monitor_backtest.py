@@ -3,12 +3,16 @@ comes from files, from topics or from PostgreSQL; what cannot be judged is said;
 
 Seen to fail: see each test.
 """
+import base64
 import datetime
+import hashlib
+import html.parser
 import json
 import math
 import os
 import pathlib
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -195,7 +199,7 @@ class Files(Case):
         cls.report = backtest(*cls.paths, "-r", cls.reference)
 
     def test_episodes_are_the_batch_s(self):
-        # faults: features folded before bars; an episode's end a bar late; warn's threshold for a P2's peak
+        # faults: an episode's end a bar late; warn's threshold for a P2's peak
         want = self.oracle.episodes()
         self.assert_same(said(self.report), want)
         self.assertGreater(len(want), 50)
@@ -225,11 +229,11 @@ class Files(Case):
                     self.assertAlmostEqual(got["per_crypto_month"], len(mine) / (seconds / MONTH_S), 6)
 
     def test_what_does_not_fit_memory_is_sorted_on_disk(self):
-        # faults: runs merged by time alone; a run's last record lost
+        # faults: runs one after another instead of merged; a run's last record lost
         self.assertEqual(backtest(*self.paths, "-r", self.reference, "--memory", "1"), self.report)
 
     def test_files_may_come_in_any_order_and_in_pieces(self):
-        # fault: lanes by the order of the sources
+        # fault: records as they came, not by their times
         half = len(self.events) // 2
         paths = []
         for name, events in (("late", self.events[half:]), ("early", self.events[:half])):
@@ -274,7 +278,7 @@ class Files(Case):
         self.assertNotRegex(table, r"l2_agreement +ok")
 
     def test_features_are_made_from_bars_where_there_are_none(self):
-        # faults: the bar's own row; a missing bar's row taken from before
+        # faults: the bar's own row; the same where the source is missing
         events = derived(self.market, [e for e in self.events if e["kind"] in "cb"])
         report = backtest(*self.paths[:2], "-r", self.reference)
         self.assert_same(said(report), Oracle(self.market, events).episodes())
@@ -282,7 +286,7 @@ class Files(Case):
         self.assertIn("made from bars", by_name(report)["l2_feature_value_oor"]["evaluated"]["note"])
 
     def test_proposals_side_by_side(self):
-        # faults: --set of the second applied to the first; a PSI's threshold set in the table alone
+        # faults: --set of the second applied to the first; a PSI's threshold set in the table alone, not in the reference
         report = backtest(*self.paths, "-r", self.reference, "-r", self.reference, "--set", "l2_kyle_lambda_drift_psi.warn=0.15",
                           "--set", "l2_feature_nan_rate.leave=2", "--set", "l2_feature_value_oor.p2=off")
         self.assertEqual(said(report), said(self.report))
@@ -307,8 +311,7 @@ class Files(Case):
 
 class Sources(Case):
     def test_files_topics_and_postgresql_say_the_same(self):
-        # faults: a month of the table left out; the table's sketches left out; the topic read from its end; candles of the table without
-        # their last
+        # faults: a month of the table left out; the table's sketches left out; each month's last candle left out; topics read from their end
         market = l2qm.Market(3, ("AAA", "BBB"), days=100, bar_s=3600, kinds="cb", late=False)
         paths = write(self.folder, market, market.events(), "cb")
         reference = market.write_reference(self.folder / "reference.json")
@@ -343,6 +346,93 @@ class Sources(Case):
             producer.produce(prefix + "l2.bars", b"junk", "AAA")
             self.assertEqual(producer.flush(60), 0)
             run("topics", "-r", reference, code=78, env=env, stderr="l2.bars, partition")
+
+
+class Page(html.parser.HTMLParser):
+    """The parts of a page: {id: data}, scripts, styles, policy, addresses that it names."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.data, self.code, self.policy, self.addresses, self.open, self.ids = {}, {"script": [], "style": []}, "", [], None, set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.open = (tag, attrs)
+        self.ids.add(attrs.get("id"))
+        self.addresses += [attrs[name] for name in ("src", "href", "action") if name in attrs]
+        if attrs.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attrs["content"]
+
+    def handle_data(self, data):
+        if self.open and self.open[0] in self.code:
+            tag, attrs = self.open
+            if attrs.get("type") == "application/json":
+                self.data[attrs["id"]] = data
+            else:
+                self.code[tag].append(data)
+
+    def handle_endtag(self, tag):
+        self.open = None
+
+
+class Html(Case):
+    """That the page works and how it looks was seen in a browser (docs/quality.md); here is what can be read in it."""
+
+    def setUp(self):
+        super().setUp()
+        self.market = l2qm.Market(8, ("AAA", "BBB"), days=9, late=False)
+        self.events = self.market.events()
+        self.paths = write(self.folder, self.market, self.events)
+        reference = self.market.write_reference(self.folder / "<!--<script>&'.json")
+        self.report = backtest(*self.paths, "-r", reference, "-r", reference, "--set", "l2_feature_value_oor.warn=0.02")
+        path = self.folder / "page.html"
+        run(*self.paths, "-r", reference, "-r", reference, "--set", "l2_feature_value_oor.warn=0.02", "--html", path, "-q")
+        self.text = path.read_text()
+        self.page = Page(self.text)
+
+    def test_no_text_gets_out_of_its_block_and_nothing_else_may_run(self):
+        # faults: "<" left as it is; a script's hash of another text; the data before it changed into HTML's own characters
+        self.assertEqual(json.loads(self.page.data["report"]), self.report)
+        self.assertIn("<script>", self.report["runs"][0]["reference"])
+        for data in self.page.data.values():
+            self.assertNotIn("<", data)
+        for kind, source in (("script", "script-src"), ("style", "style-src")):
+            allowed = re.search(rf"{source} ([^;]*);", self.page.policy)[1].split()
+            hashes = ["'sha256-" + base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() + "'" for code in self.page.code[kind]]
+            self.assertEqual(hashes, allowed)
+            self.assertEqual(len(hashes), 2)
+        self.assertTrue(self.page.policy.startswith("default-src 'none';"))
+        self.assertEqual(self.page.addresses, [])
+        for name in re.findall(r'byId\("([a-z-]+)"\)', self.page.code["script"][1]):
+            self.assertIn(name, self.page.ids)
+
+    def test_series_are_the_values_least_and_greatest(self):
+        # faults: the first of a stretch for its least; a stretch a bar off; values of the first run for the second
+        self.assertEqual(json.loads(self.page.data["cryptos"]), ["AAA", "BBB"])
+        wanted = Oracle(self.market, self.events).signals()
+        for number, symbol in enumerate(("AAA", "BBB")):
+            for at in (0, 1):
+                data = json.loads(self.page.data[f"series-{at}-{number}"])
+                self.assertEqual(data["symbol"], symbol)
+                seen = {(s["signal"], s["arm"]): s for s in data["series"]}
+                for name, by_key in wanted.items():
+                    for (of, arm), values in by_key.items():
+                        values = [(t / US, v) for t, v in values if v is not None]
+                        if of != symbol or not values:
+                            continue
+                        s, buckets = seen.pop((name, arm)), {}
+                        for t, v in values:
+                            buckets.setdefault(int((t - data["from"]) // data["step"]), []).append(v)
+                        self.assertEqual(s["at"], sorted(buckets), name)
+                        for i, place in enumerate(s["at"]):
+                            low, high = min(buckets[place]), max(buckets[place])
+                            self.assertTrue(math.isclose(s["low"][i], low, rel_tol=2e-5, abs_tol=1e-9), (name, s["low"][i], low))
+                            got = s["high"][i] if "high" in s else s["low"][i]
+                            self.assertTrue(math.isclose(got, high, rel_tol=2e-5, abs_tol=1e-9), (name, got, high))
+                        if name == "l2_feature_value_oor":
+                            self.assertEqual(s["warn_above"], (0.01, 0.02)[at])
+                self.assertEqual(seen, {})
 
 
 class Errors(Case):
