@@ -381,7 +381,7 @@ class Html(Case):
 
     def setUp(self):
         super().setUp()
-        self.market = l2qm.Market(8, ("AAA", "BBB"), days=9, late=False)
+        self.market = l2qm.Market(8, ("AAA", "BBB"), days=5, late=False)
         self.events = self.market.events()
         self.paths = write(self.folder, self.market, self.events)
         reference = self.market.write_reference(self.folder / "<!--<script>&'.json")

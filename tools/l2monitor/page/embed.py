@@ -34,7 +34,8 @@ def source_of(text):
 
 def page():
     styles = [vendored("uPlot.min.css"), (HERE / "page.css").read_text(encoding="utf-8")]
-    scripts = [vendored("uPlot.iife.min.js"), (HERE / "page.js").read_text(encoding="utf-8")]
+    licence = (VENDOR / "LICENSE").read_text(encoding="utf-8").strip()  # which goes with every copy
+    scripts = [f"/*\n{licence}\n*/\n{vendored('uPlot.iife.min.js')}", (HERE / "page.js").read_text(encoding="utf-8")]
     for text in styles + scripts:
         if re.search(r"</(script|style)", text, re.I):
             raise SystemExit("a script or style that would end its own element")
