@@ -330,6 +330,8 @@ class Sources(Case):
                 config.write_text(archive.settings())
                 got = backtest("postgres", "-c", config, "-r", reference)
             self.assertEqual(got["runs"], want["runs"])
+            for name, kind in (("candles", "c"), ("bars", "b")):
+                self.assertEqual(got["history"]["records"][name], len({(e["symbol"], e["bar"]) for e in market.events() if e["kind"] == kind}))
             self.assertIn("l2monitor: ", run("postgres", "-c", config, "-r", reference, code=69).stderr)
         with self.subTest("Kafka"), l2kafka.shared_or_own(self.folder / "kafka") as bootstrap:
             prefix = f"t{random.getrandbits(40):x}."
