@@ -72,8 +72,6 @@ struct connect_kafka {
 enum err_class connect_kafka_load(const struct config *config, const char *bootstrap,
                                   const char *default_bootstrap, struct connect_kafka *ret_kafka,
                                   struct err *err) MUST_CHECK;
-/* A bus_log_fn: the client's lines as events `kafka_client`, in the service's log. */
-void connect_kafka_log(void *user, int level, const char *text);
 /* One more; asserts that there is room. */
 void connect_kafka_add(struct connect_kafka *kafka, const char *key, const char *value);
 

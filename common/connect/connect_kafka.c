@@ -1,21 +1,10 @@
 #include "connect/connect.h"
 
-#include "log/log.h"
-
 #include <assert.h>
 #include <string.h>
 #include <strings.h>
 
 #define BOOTSTRAP "bootstrap.servers"
-
-void connect_kafka_log(void *user, int level, const char *text)
-{
-    (void)user;
-    log_event(level <= 3   ? LOG_ERROR
-              : level <= 5 ? LOG_WARN
-                           : LOG_INFO,
-              "kafka_client", "text", LOG_STR, text, NULL);
-}
 
 void connect_kafka_add(struct connect_kafka *kafka, const char *key, const char *value)
 {

@@ -258,6 +258,15 @@ struct metrics *svc_metrics(struct svc *svc)
     return svc->metrics;
 }
 
+void svc_log_kafka(void *user, int level, const char *text)
+{
+    (void)user;
+    log_event(level <= 3   ? LOG_ERROR
+              : level <= 5 ? LOG_WARN
+                           : LOG_INFO,
+              "kafka_client", "text", LOG_STR, text, NULL);
+}
+
 bool svc_is_production(const struct svc *svc)
 {
     return strcmp(config_string(svc->config, "L2_PROFILE"), "production") == 0;

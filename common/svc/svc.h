@@ -65,5 +65,7 @@ const struct config *svc_config(const struct svc *svc);
 const struct clk *svc_clk(const struct svc *svc);
 struct metrics *svc_metrics(struct svc *svc);
 bool svc_is_production(const struct svc *svc);
+/* A bus_log_fn: the Kafka client's lines, as events `kafka_client`. */
+void svc_log_kafka(void *user, int level, const char *text);
 
 #endif

@@ -254,7 +254,7 @@ static enum err_class connect_bus(struct service *s, struct err *err)
         .topics = names,
         .topics_n = BA_TABLES,
         .session_timeout_ms = 10000,
-        .log = connect_kafka_log,
+        .log = svc_log_kafka,
     };
     if (topics_check(s->kafka.v, s->kafka.n, &topics, topics_used, BA_TABLES, TOPICS_CHECK_MS,
                      err) != ERR_OK)

@@ -769,13 +769,13 @@ static enum err_class connect(struct service *s, struct err *err)
         .buffer_bytes_max = BUFFER_BYTES_MAX,
         .session_timeout_ms = 10000,
         .transaction_timeout_ms = 10000,
-        .log = connect_kafka_log,
+        .log = svc_log_kafka,
     };
 
     if (check_topics(s, err) != ERR_OK || bus_new(&options, &s->bus, err) != ERR_OK)
         return err->class;
     s->params.partitions_n = bus_partitions(s->bus);
-    if (bus_producer_new(s->settings.kafka.v, s->settings.kafka.n, connect_kafka_log, NULL,
+    if (bus_producer_new(s->settings.kafka.v, s->settings.kafka.n, svc_log_kafka, NULL,
                          &s->beats, err) != ERR_OK)
         return err->class;
     return fp_core_new(&s->params, &s->core, err);

@@ -705,7 +705,7 @@ static enum err_class open_txn(struct service *s, struct err *err)
                                             .topics_n = QM_OUTPUTS,
                                             .buffer_bytes_max = BUFFER_BYTES_MAX,
                                             .transaction_timeout_ms = TRANSACTION_MS,
-                                            .log = connect_kafka_log};
+                                            .log = svc_log_kafka};
 
     return bus_txn_new(&options, &s->txn, err);
 }
@@ -721,7 +721,7 @@ static enum err_class open_inputs(struct service *s, struct err *err)
                                               .topics_n = QM_INPUTS,
                                               .order = qm_wire_order,
                                               .user = &s->wire,
-                                              .log = connect_kafka_log};
+                                              .log = svc_log_kafka};
 
     for (enum qm_input input = 0; input < QM_INPUTS; input++)
         topics[input] =
@@ -729,7 +729,7 @@ static enum err_class open_inputs(struct service *s, struct err *err)
                                      .from_ms = input == QM_IN_ROLLOUT ? BUS_FROM_START : from_ms};
     if (bus_reader_new(s->kafka.v, s->kafka.n, s->topics[TOPICS_HEARTBEAT], -1, BUS_FROM_END, false,
                        &s->heartbeats, err) != ERR_OK ||
-        bus_producer_new(s->kafka.v, s->kafka.n, connect_kafka_log, NULL, &s->beats, err) != ERR_OK)
+        bus_producer_new(s->kafka.v, s->kafka.n, svc_log_kafka, NULL, &s->beats, err) != ERR_OK)
         return err->class;
     return bus_merge_new(&options, &s->merge, err);
 }
@@ -819,7 +819,7 @@ static enum err_class open_sinks(struct service *s, struct err *err)
         .instance = config_string(s->config, "replica"),
         .ids = s->registry == NULL ? NULL : &s->ids,
         .tell = on_sink,
-        .log = connect_kafka_log,
+        .log = svc_log_kafka,
     };
 
     return sinks_new(&options, &s->sinks, err);

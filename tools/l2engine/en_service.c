@@ -402,7 +402,7 @@ static enum err_class connect(struct engine *s, struct err *err)
         .buffer_bytes_max = BUFFER_BYTES_MAX,
         .session_timeout_ms = 10000,
         .transaction_timeout_ms = 10000,
-        .log = connect_kafka_log,
+        .log = svc_log_kafka,
     };
 
     if (topics_check(kafka->v, kafka->n, &topics, topics_used,
