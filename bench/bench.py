@@ -2,7 +2,7 @@
 
 Parts: rate (2 million snapshots against bare consumption), decode (one snapshot), latency (500 symbols, staggered and at once),
 restart (SIGKILL to the next commit), memory (50, 500 and 5,000 symbols), flat (10 million records), cost (5 to 5,000 symbols in
-1, 2 and 4 partitions), archiver (a million bars into PostgreSQL against a bare COPY), monitor (90 days folded again against bare consumption),
+1, 2 and 4 partitions), archiver (a million bars into PostgreSQL against a bare COPY), monitor (90 days folded again against bare consumption), drift (PSIs against Evidently's), live (500 cryptos watched), alerts (cause to alert),
 rolling (planned restarts of two replicas), takeover (SIGKILL of one of two). --quick shortens all of them; its figures are not kept.
 """
 
@@ -24,7 +24,10 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 import confluent_kafka  # noqa: E402
 import confluent_kafka.admin  # noqa: E402
 
+import bench_alerts  # noqa: E402
 import bench_archiver  # noqa: E402
+import bench_drift  # noqa: E402
+import bench_live  # noqa: E402
 import bench_monitor  # noqa: E402
 import bench_replicas  # noqa: E402
 import bench_scale  # noqa: E402
@@ -313,6 +316,9 @@ PARTS = {"rate": part_rate, "decode": part_decode, "latency": part_latency, "res
          "cost": functools.partial(bench_scale.part_cost, sys.modules[__name__]),
          "archiver": functools.partial(bench_archiver.part_archiver, sys.modules[__name__]),
          "monitor": functools.partial(bench_monitor.part_monitor, sys.modules[__name__]),
+         "drift": functools.partial(bench_drift.part_drift, sys.modules[__name__]),
+         "live": functools.partial(bench_live.part_live, sys.modules[__name__]),
+         "alerts": functools.partial(bench_alerts.part_alerts, sys.modules[__name__]),
          "rolling": functools.partial(bench_replicas.part_rolling, sys.modules[__name__]),
          "takeover": functools.partial(bench_replicas.part_takeover, sys.modules[__name__])}
 

@@ -79,6 +79,15 @@ def write_reference(path, symbols):
 TOPICS = {"candle": "l2.ohlcv", "l2_bar": "l2.bars", "l2_feature": "l2.features", **dict.fromkeys(ARMS, "l2.predictions")}
 
 
+def stem_of(kind):
+    return "prediction" if kind in ARMS else kind
+
+
+def produce(producer, prefix, symbol, kind, parts, bar):
+    second = (bar - PURGE) * BAR_US if kind == "l2_feature" else (bar + 2) * BAR_US
+    producer.produce(prefix + TOPICS[kind], at(parts, bar * BAR_US, *([second] if len(parts) > 2 else [])), symbol.encode())
+
+
 def symbols_of(cryptos):
     return [f"S{i:03}" for i in range(cryptos)]
 
@@ -87,15 +96,13 @@ def fill(bootstrap, prefix, cryptos, days):
     """{topic: records}"""
     rng, counts = random.Random(1), dict.fromkeys(TOPICS.values(), 0)
     symbols = symbols_of(cryptos)
-    made = {s: [[(kind, template(kind if kind in ("candle", "l2_bar", "l2_feature") else "prediction", r))
-                 for kind, r in templates(rng, s)] for _ in range(VARIANTS)] for s in symbols}
+    made = {s: [[(kind, template(stem_of(kind), r)) for kind, r in templates(rng, s)] for _ in range(VARIANTS)] for s in symbols}
     last = int(time.time()) // 86400 * BARS_A_DAY
     p = confluent_kafka.Producer(l2live.client(bootstrap, **{"linger.ms": 20, "compression.type": "lz4", "partitioner": "murmur2_random"}))
     for bar in range(last - days * BARS_A_DAY, last):
         for symbol in symbols:
             for kind, parts in made[symbol][rng.randrange(VARIANTS)]:
-                second = (bar - PURGE) * BAR_US if kind == "l2_feature" else (bar + 2) * BAR_US
-                p.produce(prefix + TOPICS[kind], at(parts, bar * BAR_US, *([second] if len(parts) > 2 else [])), symbol.encode())
+                produce(p, prefix, symbol, kind, parts, bar)
                 counts[TOPICS[kind]] += 1
         while len(p) > 50_000:
             p.poll(0.01)

@@ -7,10 +7,10 @@ _l2flow_run() {
             test) words="unit sim contract tsan integration e2e fault fuzz tidy" ;;
             up) words="--no-postgres" ;;
             build) words="release dev asan tsan coverage fuzz" ;;
-            deps) words="build kafka python database postgres sinks test tsan" ;;
+            deps) words="build kafka python database postgres sinks test tsan bench" ;;
             fuzz) words="--seconds --jobs --only --merge --no-save --build" ;;
             soak) words="--cycles --faults --seed" ;;
-            bench) words="rate decode latency restart memory flat cost archiver monitor rolling takeover --quick" ;;
+            bench) words="rate decode latency restart memory flat cost archiver monitor drift live alerts rolling takeover --quick" ;;
             completion) words="bash" ;;
             *) words="" ;;
         esac

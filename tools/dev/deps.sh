@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# deps.sh [build] [kafka] [python] [database] [postgres] [sinks] [test] [tsan]: install what is missing; nothing named: all of it.
+# deps.sh [build] [kafka] [python] [database] [postgres] [sinks] [test] [tsan] [bench]: install what is missing; nothing named: all
+# but the last.
 #   build    compiler, libraries and librdkafka         kafka   Java and the Kafka server's jars
 #   database PostgreSQL 15                              postgres the same and, where it can be, TimescaleDB
 #   sinks    Alertmanager, Prometheus' tools and, where there is a Go, a store that takes Loki's push API
 #   tsan     librdkafka once more, for ThreadSanitizer
 #   python   .deps/venv with the client libraries       test    clang, kcat, the linters and a schema registry
+#   bench    .deps/bench-venv: Evidently, which ./run bench drift compares with (1 GB)
 # Idempotent: what is there is left alone. As root apt packages are installed; as a plain user the missing ones are named.
 set -euo pipefail
 # shellcheck source=tools/dev/common.sh
@@ -24,7 +26,7 @@ packages_of() {
             java_is_right || echo openjdk-17-jre-headless
             jars_are_right || command -v mvn >/dev/null || echo maven
             ;;
-        python) python_with_venv >/dev/null || printf '%s\n' python3 python3-venv ;;
+        python | bench) python_with_venv >/dev/null || printf '%s\n' python3 python3-venv ;;
         database | postgres) postgres_is_there || printf '%s\n' postgresql-15 postgresql-client-15 ;;
         tsan) printf '%s\n' "${TEST_PACKAGES[@]}" ;;
         test)
@@ -108,19 +110,20 @@ deps_kafka() {
         die 69 "jars in $KAFKA_LIB differ from tools/dev/kafka/jars.sha256: do not use them; delete .deps/kafka and ~/.m2, try again"
 }
 
-# requirements FILE: into .deps/venv, once; the stamp is the file's own text and where the venv was made
+# requirements FILE [VENV [OPTION…]]: into .deps/venv, once; the stamp is the file's own text and where the venv was made
 requirements() {
-    local file=$ROOT/tools/dev/$1 stamp=$VENV/$1.stamp want python
+    local file=$ROOT/tools/dev/$1 venv=${2:-$VENV} stamp want python
+    stamp=$venv/$1.stamp
     want=$(echo "$ROOT"; cat "$file")
     [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return 0
-    if ! head -n 1 "$VENV/made-in" 2>/dev/null | grep -qxF "$ROOT" || ! "$VENV/bin/python" -c '' 2>/dev/null; then
+    if ! head -n 1 "$venv/made-in" 2>/dev/null | grep -qxF "$ROOT" || ! "$venv/bin/python" -c '' 2>/dev/null; then
         python=$(python_with_venv) || die 69 "no Python 3.11 with venv and ensurepip: apt-get install python3-venv"
-        "$python" -m venv --clear "$VENV"
-        echo "$ROOT" >"$VENV/made-in"
+        "$python" -m venv --clear "$venv"
+        echo "$ROOT" >"$venv/made-in"
     fi
-    say "python packages of tools/dev/$1 into .deps/venv (10 s to 2 minutes)"
-    quietly "$DEPS/log/pip-$1.log" "$VENV/bin/python" -m pip install --disable-pip-version-check --only-binary :all: \
-        --require-hashes -r "$file"
+    say "python packages of tools/dev/$1 into ${venv#"$ROOT/"} (10 s to 2 minutes)"
+    quietly "$DEPS/log/pip-$1.log" "$venv/bin/python" -m pip install --disable-pip-version-check --only-binary :all: \
+        --require-hashes "${@:3}" -r "$file"
     printf '%s\n' "$want" >"$stamp"
 }
 
@@ -129,8 +132,8 @@ requirements() {
 mkdir -p "$DEPS"
 [ $# -gt 0 ] || set -- build kafka python postgres sinks test tsan
 for part in "$@"; do
-    [[ " build kafka python database postgres sinks test tsan " == *" $part "* ]] ||
-        die 64 "deps: no such part: $part (build, kafka, python, database, postgres, sinks, test, tsan)"
+    [[ " build kafka python database postgres sinks test tsan bench " == *" $part "* ]] ||
+        die 64 "deps: no such part: $part (build, kafka, python, database, postgres, sinks, test, tsan, bench)"
 done
 exec 9>"$DEPS/lock"
 flock -n 9 || { say "another ./run is installing here: waiting for it"; flock -w 900 9; } || die 69 "another ./run has been installing for 15 minutes (.deps/lock)"
@@ -152,5 +155,6 @@ for part in "$@"; do
             requirements requirements-test.txt
             "$ROOT/tools/dev/registry.sh"
             ;;
+        bench) requirements requirements-bench.txt "$DEPS/bench-venv" --no-deps ;; # pip wants a hash for pandas[parquet], too
     esac
 done
