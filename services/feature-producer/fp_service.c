@@ -775,8 +775,8 @@ static enum err_class connect(struct service *s, struct err *err)
     if (check_topics(s, err) != ERR_OK || bus_new(&options, &s->bus, err) != ERR_OK)
         return err->class;
     s->params.partitions_n = bus_partitions(s->bus);
-    if (bus_producer_new(s->settings.kafka.v, s->settings.kafka.n, svc_log_kafka, NULL,
-                         &s->beats, err) != ERR_OK)
+    if (bus_producer_new(s->settings.kafka.v, s->settings.kafka.n, svc_log_kafka, NULL, &s->beats,
+                         err) != ERR_OK)
         return err->class;
     return fp_core_new(&s->params, &s->core, err);
 }
