@@ -12,8 +12,6 @@ import bisect
 import datetime
 import json
 import math
-import os
-import pathlib
 import random
 import subprocess
 import time
@@ -330,7 +328,7 @@ def recalled(market, words):
 
 def probe(market, lines, reference):
     """[(folded, [words of an output, …]), …], one a line."""
-    command = [str(pathlib.Path(os.environ["L2FLOW_BIN"]) / "qm_probe"), str(reference), str(market.bar_s), str(market.purge), market.set]
+    command = [l2live.binary("qm_probe"), str(reference), str(market.bar_s), str(market.purge), market.set]
     done = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"qm_probe: {done.returncode}: {done.stderr[-500:]}")
