@@ -17,17 +17,23 @@ import unittest
 
 import l2kafka
 import l2live
+import l2proxy
 from confluent_kafka.admin import AdminClient, NewTopic
 
 TRANSACTIONS, RECORDS = 150, 30
+PRODUCE = 0
 
 
 class Transactions(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
-        self.broker = l2kafka.Broker(pathlib.Path(self.folder.name) / "kafka")
+        inside, outside = l2kafka.free_port(), l2kafka.free_port()
+        self.broker = l2kafka.Broker(pathlib.Path(self.folder.name) / "kafka", port=inside,
+                                     settings={"advertised.listeners": f"PLAINTEXT://127.0.0.1:{outside}"})
         self.addCleanup(self.broker.kill)
+        self.proxy = l2proxy.Proxy(inside, outside)
+        self.addCleanup(self.proxy.close)
         self.broker.start()
         admin = AdminClient(l2live.client(self.broker.bootstrap))
         admin.create_topics([NewTopic("txn", 3, 1)])["txn"].result()
@@ -68,6 +74,19 @@ class Transactions(unittest.TestCase):
                 self.broker.start()
 
         self.assertEqual(self.run_from(0, 60000, kill), 0, self.log.read_text()[-2000:])
+        self.assert_each_is_once()
+
+    def test_records_that_do_not_arrive(self):
+        """While a transaction may last: it is given up, and the same bytes go into the next one. The process stays."""
+        rules = []
+
+        def lose(number):
+            if number in (40, 90):
+                rules.append(self.proxy.on(PRODUCE, l2proxy.drop_request))
+
+        self.assertEqual(self.run_from(0, 2000, lose), 0, self.log.read_text()[-2000:])
+        self.assertEqual([rule.hits for rule in rules], [1, 1])
+        self.assertRegex(self.log.read_text(), "commit: .*_TIMED_OUT")
         self.assert_each_is_once()
 
     def test_a_broker_that_is_away_for_longer_than_a_transaction_may_last(self):
