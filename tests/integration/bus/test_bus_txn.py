@@ -2,9 +2,11 @@
 
 The broker is killed and started again between and inside of transactions; and, with the process in one, kept away for longer than a
 transaction may last: then what was sent is given up, and either the same bytes go into the next one or the process ends, and its
-successor goes on behind what the topic holds.
+successor goes on behind what the topic holds. Records that are lost on the way make the process give up a transaction itself.
 
-Seen to fail: both, as first written, with a process that was to outlive every outage: an abort that the broker has made already ends it.
+Seen to fail: with the buffer kept after a commit (doubled), with a commit that is still under way taken for done, and with what was given up
+left out of the next transaction (lost); with one that must be given up taken for the end (75); all, as first written, with a process that
+was to outlive every outage: an abort that the broker has made already ends it.
 """
 
 import collections
