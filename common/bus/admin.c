@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define ASK_AGAIN_MS 100
 #define ADMIN_TOPICS_MAX 32
 #define ADMIN_REQUEST_MS_MIN 1
 #define ADMIN_SETTLE_MS 50
@@ -214,9 +215,9 @@ enum err_class admin_find(struct client *client, rd_kafka_t *rk, struct bus_topi
     return e;
 }
 
-enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *topic, int first,
-                             int n, int64_t spec, int timeout_ms, int64_t *ret_offsets,
-                             struct err *err)
+static enum err_class ask_offsets(struct client *client, rd_kafka_t *rk, const char *topic,
+                                  int first, int n, int64_t spec, int timeout_ms,
+                                  int64_t *ret_offsets, struct err *err)
 {
     struct admin a = {
         .client = client, .rk = rk, .deadline_us = clk_mono_us() + INT64_C(1000) * timeout_ms};
@@ -251,6 +252,23 @@ enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *
     admin_end(&a);
     rd_kafka_topic_partition_list_destroy(list);
     return e;
+}
+
+enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *topic, int first,
+                             int n, int64_t spec, int timeout_ms, int64_t *ret_offsets,
+                             struct err *err)
+{
+    const int64_t deadline_us = clk_mono_us() + INT64_C(1000) * timeout_ms;
+
+    for (;;) {
+        const int64_t left_ms = (deadline_us - clk_mono_us()) / 1000;
+        const enum err_class e = ask_offsets(client, rk, topic, first, n, spec,
+                                             left_ms < 1 ? 1 : (int)left_ms, ret_offsets, err);
+
+        if (e != ERR_RETRY || clk_mono_us() >= deadline_us)
+            return e;
+        (void)rd_kafka_poll(rk, ASK_AGAIN_MS);
+    }
 }
 
 /* ---- calls with a handle of their own ---- */

@@ -13,7 +13,6 @@
 
 #define READER_BATCH_MAX 512
 #define CONNECT_MS_MAX 10000
-#define ASK_AGAIN_MS 100
 
 struct reading {
     int64_t low;
@@ -59,25 +58,6 @@ static const struct client_row fixed[] = {
     {NULL, NULL},
 };
 
-/* Asks again while it may help: a partition just made, or whose leader moves, has none for a
- * moment. */
-static enum err_class ask_offsets(struct bus_reader *r, int64_t spec, int64_t *ret_offsets,
-                                  struct err *err)
-{
-    const int64_t deadline_us = clk_mono_us() + INT64_C(1000) * CONNECT_MS_MAX;
-    enum err_class e;
-
-    for (;;) {
-        const int64_t left_ms = (deadline_us - clk_mono_us()) / 1000;
-
-        e = admin_offsets(&r->client, r->rk, rd_kafka_topic_name(r->topic), r->first, r->n, spec,
-                          left_ms < 1 ? 1 : (int)left_ms, ret_offsets, err);
-        if (e != ERR_RETRY || clk_mono_us() >= deadline_us)
-            return e;
-        (void)rd_kafka_poll(r->rk, ASK_AGAIN_MS);
-    }
-}
-
 static enum err_class start(struct bus_reader *r, int i, int64_t from, int64_t low, int64_t high,
                             struct err *err)
 {
@@ -108,7 +88,8 @@ static enum err_class start_all(struct bus_reader *r, int64_t from, struct err *
 {
     int64_t *lows = calloc((size_t)r->n, sizeof *lows);
     int64_t *highs = calloc((size_t)r->n, sizeof *highs);
-    enum err_class e = ERR_OK;
+    const char *name = rd_kafka_topic_name(r->topic);
+    enum err_class e;
 
     r->readings = calloc((size_t)r->n, sizeof *r->readings);
     if (r->readings == NULL || lows == NULL || highs == NULL) {
@@ -116,10 +97,11 @@ static enum err_class start_all(struct bus_reader *r, int64_t from, struct err *
         free(highs);
         return err_set(err, ERR_FATAL, "reader: out of memory");
     }
+    e = admin_offsets(&r->client, r->rk, name, r->first, r->n, RD_KAFKA_OFFSET_SPEC_EARLIEST,
+                      CONNECT_MS_MAX, lows, err);
     if (e == ERR_OK)
-        e = ask_offsets(r, RD_KAFKA_OFFSET_SPEC_EARLIEST, lows, err);
-    if (e == ERR_OK)
-        e = ask_offsets(r, RD_KAFKA_OFFSET_SPEC_LATEST, highs, err);
+        e = admin_offsets(&r->client, r->rk, name, r->first, r->n, RD_KAFKA_OFFSET_SPEC_LATEST,
+                          CONNECT_MS_MAX, highs, err);
     for (int i = 0; e == ERR_OK && i < r->n; i++)
         e = start(r, i, from, lows[i], highs[i], err);
     free(lows);
