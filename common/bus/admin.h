@@ -34,8 +34,8 @@ enum err_class admin_find(struct client *client, rd_kafka_t *rk, struct bus_topi
 /*
  * Offsets of partitions [first, first + n) at spec, RD_KAFKA_OFFSET_SPEC_LATEST (the high
  * watermark: open transactions lie below it, which librdkafka's own watermark call hides from a
- * reader of committed records) or _EARLIEST. Asks again while it may help: a partition just made, or
- * whose leader moves, has none for a moment. ret_offsets is undefined on failure.
+ * reader of committed records) or _EARLIEST. Asks again while it may help: a partition just made,
+ * or whose leader moves, has none for a moment. ret_offsets is undefined on failure.
  */
 enum err_class admin_offsets(struct client *client, rd_kafka_t *rk, const char *topic, int first,
                              int n, int64_t spec, int timeout_ms, int64_t *ret_offsets,
