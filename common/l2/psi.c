@@ -5,6 +5,33 @@
 
 #include "l2/exact.h"
 
+/* x[0, n) but for x[at] is a heap, the greatest first: now all of it is. */
+static void sift(double *x, size_t at, size_t n)
+{
+    const double moved = x[at];
+
+    for (size_t child; (child = 2 * at + 1) < n; at = child) {
+        child += child + 1 < n && x[child + 1] > x[child];
+        if (!(x[child] > moved))
+            break;
+        x[at] = x[child];
+    }
+    x[at] = moved;
+}
+
+void l2_sort(double *x, size_t n)
+{
+    for (size_t i = n / 2; i-- > 0;)
+        sift(x, i, n);
+    while (n > 1) {
+        const double greatest = x[0];
+
+        x[0] = x[--n];
+        x[n] = greatest;
+        sift(x, 0, n);
+    }
+}
+
 double l2_quantile_sorted(const double *ascending, size_t n, double q)
 {
     assert(n >= 1 && q >= 0 && q <= 1);

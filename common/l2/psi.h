@@ -25,6 +25,9 @@ struct l2_psi_bins {
     double share[L2_PSI_BINS_MAX]; /* sums to 1 */
 };
 
+/* In place, ascending; no NAN. The C library's allocates from 1 KiB on. */
+void l2_sort(double *x, size_t n);
+
 /* The q-quantile (0 ≤ q ≤ 1) of n ≥ 1 ascending values by linear interpolation, numpy's default
  * (Hyndman, Fan 1996: type 7). */
 double l2_quantile_sorted(const double *ascending, size_t n, double q);

@@ -144,13 +144,6 @@ static void tell_nan_ahead(struct qm_core *core, struct crypto *c, int64_t bar,
 
 /* ---- a day's tails ---- */
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 /* Mean and standard deviation (n − 1) of the daily ones before, in order of days. */
 static unsigned moments(const struct crypto *c, int64_t day, double *ret_mean, double *ret_sd)
 {
@@ -199,7 +192,7 @@ static void tell_kyle_p99(struct qm_core *core, struct crypto *c, int64_t day)
     double p99 = 0, mean = 0, sd = 0;
 
     if (c->lambda_n >= SAMPLES_24H_MIN || c->lambda_n * 2 >= core->day_bars) {
-        qsort(c->lambda, c->lambda_n, sizeof c->lambda[0], ascending);
+        l2_sort(c->lambda, c->lambda_n);
         p99 = l2_quantile_sorted(c->lambda, c->lambda_n, 0.99);
     }
     if (p99 > 0) {

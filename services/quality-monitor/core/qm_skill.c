@@ -176,13 +176,6 @@ static uint64_t next_random(uint64_t *state)
     return z ^ z >> 31;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-
-    return x < y ? -1 : x > y;
-}
-
 static double delta_of(const struct pair *const *days, const unsigned *chosen, unsigned n)
 {
     uint32_t tp[2] = {0}, fp[2] = {0}, fn[2] = {0};
@@ -226,7 +219,7 @@ static void tell_delta(struct qm_core *core, struct crypto *c, int64_t day, enum
                 chosen[i] = (unsigned)(next_random(&seed) % n);
             resampled[r] = delta_of(days, chosen, n);
         }
-        qsort(resampled, RESAMPLES, sizeof resampled[0], ascending);
+        l2_sort(resampled, RESAMPLES);
         m.has_value = m.has_interval = true;
         m.value = delta_of(days, NULL, n);
         m.low = l2_quantile_sorted(resampled, RESAMPLES, 0.025);

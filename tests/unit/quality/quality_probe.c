@@ -4,6 +4,7 @@
  * with 17 digits, "null" for none.
  *
  *   ln X…                           their logarithms
+ *   sort X…                         ascending
  *   quantile Q X…                   of the ascending X
  *   psi N X… Y…                     bins from the ascending N X, PSI of the Y on them
  *   f1 C…                           nine counts by predicted and label → f1, low, high
@@ -150,6 +151,17 @@ static void answer_many(double (*f)(double))
         printf("%.17g ", f(number()));
 }
 
+static void answer_sort(void)
+{
+    size_t n;
+    double *x = numbers(&n);
+
+    l2_sort(x, n);
+    for (size_t i = 0; i < n; i++)
+        printf("%.17g ", x[i]);
+    free(x);
+}
+
 static void answer_quantile(void)
 {
     const double q = number();
@@ -172,6 +184,8 @@ static void answer(const char *what)
 {
     if (strcmp(what, "ln") == 0)
         answer_many(l2_ln);
+    else if (strcmp(what, "sort") == 0)
+        answer_sort();
     else if (strcmp(what, "quantile") == 0)
         answer_quantile();
     else if (strcmp(what, "psi") == 0)

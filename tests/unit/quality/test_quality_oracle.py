@@ -55,6 +55,15 @@ class Statistics(Case):
         for value, mine in zip(x, ask("ln", *x), strict=True):
             self.assertLessEqual(abs(float(mine) - math.log(value)), 4e-16 * max(abs(math.log(value)), 1e-16), value)
 
+    def test_sort(self):
+        # faults: the child on the left always; a heap that ends one early
+        rng = random.Random(9)
+        for n in (1, 2, 3, 4, 5, 10, 97, 5000):
+            many = [[heavy(rng) for _ in range(n)], [float(rng.randrange(3)) for _ in range(n)], [float(i) for i in range(n)],
+                    [float(-i) for i in range(n)]]
+            for x in many:
+                self.assertEqual([float(word) for word in ask("sort", *x)], sorted(x))
+
     def test_quantile(self):
         # fault: rank from n instead of n − 1
         rng = random.Random(2)
