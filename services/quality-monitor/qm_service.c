@@ -1,8 +1,9 @@
 /* The loop: merge the inputs, fold, commit what comes out; freshness and alerts by the clock. */
 #include "qm_service.h"
 
+#include "qm_freshness.h"
 #include "qm_metrics.h"
-#include "qm_prover.h"
+#include "qm_proofs.h"
 #include "qm_wire.h"
 
 #include "alerts/sinks.h"
@@ -33,7 +34,6 @@
 #define BUFFER_BYTES_MAX ((size_t)16 << 20)
 /* One record after a long silence closes 90 days of five daily signals. */
 #define STEP_BYTES_MAX ((size_t)1 << 20)
-#define PAST_SLACK_BARS 8 /* a bar may be folded a few bars before its feature record */
 #define MS_A_DAY (INT64_C(24) * 3600 * 1000)
 
 static const enum topics_id inputs[QM_INPUTS] = {
@@ -54,14 +54,6 @@ static const enum topics_id topics_used[] = {
 
 static const struct timespec registry_wait = {.tv_nsec = 100000000};
 
-/* What the loop knows of a crypto beside the core. */
-struct watched {
-    int32_t partition; /* of its records, in every topic */
-    int64_t newest_us; /* snapshot, by its heartbeats; 0: none came yet */
-    int64_t beat_us;   /* when the newest heartbeat was sent */
-    struct l2_past past; /* its newest bars, for the proof; NULL bars: none yet */
-};
-
 struct service {
     struct svc *svc;
     const struct config *config;
@@ -79,16 +71,15 @@ struct service {
     uint64_t beats_delivered;
     struct bus_txn *txn;
     struct sinks *sinks;
-    struct qm_prover *prover;
+    struct qm_proofs proofs;
+    struct qm_freshness freshness;
     struct l2_params params;
     struct codec_ids ids;
-    struct watched *watched; /* by the crypto's number */
+    int32_t *partitions; /* by the crypto's number: of its records, in every topic */
     unsigned cryptos_max;
     int32_t partition; /* of the record at hand */
     bool caught_up, settled;
     bool is_lost; /* the broker ended our transaction, since it was away: begin anew */
-    struct alert silent; /* of all heartbeats */
-    int64_t silent_since_us, silence_over_us, newest_beat_us; /* silence_over_us 0: none was */
     int64_t committed_mono_us, ticked_mono_us, beaten_mono_us, exported_mono_us, told_mono_us;
     int64_t ahead_mono_us; /* when it was said last that a record is; 0: never */
     uint64_t folded;
@@ -168,34 +159,13 @@ static void log_alert(const struct service *s, const struct qm_alert_out *out)
               s->wire.text, NULL);
 }
 
-/* Until a heartbeat came since the start, what a predecessor told of it. */
-static bool is_silent(const struct service *s)
-{
-    const enum alert_state state =
-        s->silent.had_data
-            ? s->silent.state
-            : qm_alerts_told_last(s->alerts, QM_ALL_CRYPTO, QM_PRODUCER_SILENT, L2_ARM_NONE);
-
-    return state == ALERT_P2;
-}
-
-/* What a silence did to freshness is over only as long after it as its rule asks for. */
-static bool is_silence_felt(const struct service *s)
-{
-    const int64_t lingers_us =
-        clk_grace_us(s->clk, qm_rows[QM_FRESHNESS].rule.leave_us) + clk_grace_us(s->clk, 0);
-
-    return is_silent(s) ||
-           (s->silence_over_us != 0 && clk_now_us(s->clk) - s->silence_over_us <= lingers_us);
-}
-
 /* Which alerts are stored only: the silence of all speaks for freshness, and what models do is of
  * no matter while the kill-switch is on. */
 static void inhibit(struct service *s)
 {
     uint32_t inhibited = 0;
 
-    if (is_silence_felt(s))
+    if (qm_freshness_is_silence_felt(&s->freshness, s->alerts))
         inhibited |= UINT32_C(1) << QM_FRESHNESS;
     if (s->wire.kill_switch)
         inhibited |=
@@ -214,7 +184,7 @@ static void tell_alerts(struct service *s)
         const size_t n =
             qm_wire_alert(&s->wire, s->core, &out, clk_now_us(s->clk), s->out, sizeof s->out);
 
-        send(s, QM_OUT_ALERTS, is_group ? 0 : s->watched[out.crypto].partition,
+        send(s, QM_OUT_ALERTS, is_group ? 0 : s->partitions[out.crypto],
              is_group ? QM_ALL : qm_core_symbol(s->core, out.crypto), n);
         metrics_add(s->metrics, M_ALERTS, out.delivery, 1);
         log_alert(s, &out);
@@ -282,70 +252,12 @@ static void settle(struct service *s)
 
 /* ---- inputs ---- */
 
-/* Where the crypto's stream stood as its newest bars closed. */
-static void note_bar(struct service *s, uint32_t crypto, const struct codec_l2_bar *d)
-{
-    struct l2_past *past = &s->watched[crypto].past;
-    const uint32_t n = s->params.purge_bars + l2_proof_bars(&s->params) + PAST_SLACK_BARS;
-
-    if (past->bars == NULL) {
-        *past = (struct l2_past){.bars = calloc(n, sizeof *past->bars),
-                                 .bars_n = n,
-                                 .bar_us = (int64_t)s->params.bar_s * L2_US_PER_S};
-        if (past->bars == NULL)
-            return; /* nothing is proved of it */
-        l2_past_reset(past);
-    }
-    struct l2_past_bar *bar = l2_past_put(past, d->bar_time_us);
-
-    if (bar == NULL)
-        return;
-    bar->source_offset = d->source_offset;
-    bar->closed_by_clock = d->closed_by == CODEC_CLOSED_BY_CLOCK;
-    bar->resume = (struct l2_resume){.epoch = d->resume.epoch,
-                                     .sequence = d->resume.sequence,
-                                     .last_event_us = d->resume.last_event_time_us,
-                                     .last_kafka_us = d->resume.last_kafka_time_us};
-}
-
-/* Each bar it is another crypto's turn. */
-static void maybe_prove(struct service *s, uint32_t crypto, const struct codec_l2_feature *d,
-                        int32_t partition)
-{
-    const struct l2_past *past = &s->watched[crypto].past;
-    const int64_t bar_us = (int64_t)s->params.bar_s * L2_US_PER_S;
-    const int64_t before_us =
-        d->source_bar_time_us - (int64_t)(l2_proof_bars(&s->params) + 1) * bar_us;
-
-    if (!s->settled || past->bars == NULL ||
-        (uint64_t)(d->bar_time_us / bar_us) % qm_core_cryptos(s->core) != crypto)
-        return;
-    struct qm_proof_job job = {.partition = partition,
-                               .bar_time_us = d->bar_time_us,
-                               .source_us = d->source_bar_time_us,
-                               .claimed = qm_wire_row(d)};
-
-    for (int64_t t = before_us; t <= d->source_bar_time_us; t += bar_us) {
-        const struct l2_past_bar *bar = l2_past_find(past, t);
-        if (bar == NULL)
-            return; /* a life that is too short, or a gap */
-        if (t == before_us) {
-            job.before = *bar;
-            continue;
-        }
-        job.closes[job.closes_n].source_offset = bar->source_offset;
-        job.closes[job.closes_n++].by_clock = bar->closed_by_clock;
-    }
-    (void)snprintf(job.symbol, sizeof job.symbol, "%s", qm_core_symbol(s->core, crypto));
-    (void)qm_prover_submit(s->prover, &job);
-}
-
 static void take_proof(struct service *s)
 {
     struct qm_proof_result r;
     uint32_t crypto;
 
-    if (!qm_prover_take(s->prover, &r))
+    if (!qm_proofs_take(&s->proofs, &r))
         return;
     metrics_add(s->metrics, M_PROOFS, r.verdict, 1);
     if (r.verdict == L2_PROOF_UNDECIDED) {
@@ -367,11 +279,11 @@ static void watch(struct service *s, const char *symbol, enum qm_input input, in
 
     if (!qm_core_number(s->core, symbol, &crypto))
         return;
-    s->watched[crypto].partition = partition;
+    s->partitions[crypto] = partition;
     if (input == QM_IN_BARS)
-        note_bar(s, crypto, &s->wire.at.bar);
-    else if (input == QM_IN_FEATURES)
-        maybe_prove(s, crypto, &s->wire.at.feature, partition);
+        qm_proofs_note_bar(&s->proofs, crypto, &s->wire.at.bar);
+    else if (input == QM_IN_FEATURES && s->settled)
+        qm_proofs_maybe(&s->proofs, s->core, crypto, &s->wire.at.feature, partition);
 }
 
 static void tell_ahead(struct service *s, const struct bus_merge_record *record)
@@ -438,7 +350,6 @@ static enum err_class read_heartbeats(struct service *s, struct err *err)
     char symbol[L2_SYMBOL_BYTES_MAX + 1];
     uint32_t crypto;
     int64_t newest_us, beat_us;
-    const int64_t now_us = clk_now_us(s->clk);
     bool is_end;
 
     for (unsigned i = 0; i < TURN_RECORDS_MAX; i++) {
@@ -449,79 +360,13 @@ static enum err_class read_heartbeats(struct service *s, struct err *err)
         if (!qm_wire_heartbeat(&s->wire, record, symbol, &newest_us, &beat_us) ||
             symbol[0] == '_' || !qm_core_number(s->core, symbol, &crypto))
             continue;
-        s->watched[crypto].partition = record->partition;
-        newest_us = newest_us < now_us ? newest_us : now_us; /* a clock that is ahead hides no */
-        beat_us = beat_us < now_us ? beat_us : now_us;       /* silence that comes */
-        if (newest_us > s->watched[crypto].newest_us)
-            s->watched[crypto].newest_us = newest_us;
-        if (beat_us > s->watched[crypto].beat_us)
-            s->watched[crypto].beat_us = beat_us;
-        if (beat_us > s->newest_beat_us)
-            s->newest_beat_us = beat_us;
+        s->partitions[crypto] = record->partition;
+        qm_freshness_beat(&s->freshness, crypto, newest_us, beat_us);
     }
     return ERR_OK;
 }
 
 /* ---- the clock ---- */
-
-/* Heartbeats come once a real second, which may be many of a rehearsal: that long the last one's
- * own reading stands. */
-static double rehearsed_age_s(const struct service *s, const struct watched *w, int64_t now_us)
-{
-    const int64_t since_us = now_us - w->beat_us - clk_grace_us(s->clk, 0);
-
-    return (double)(w->beat_us - w->newest_us + (since_us > 0 ? since_us : 0)) / 1e6;
-}
-
-/* The live freshness of each crypto feeds its alert; the record of it is that of predictions. */
-static double step_freshness(struct service *s, int64_t now_us)
-{
-    double worst = 0;
-
-    for (unsigned i = 0; i < qm_core_cryptos(s->core); i++) {
-        if (s->watched[i].newest_us == 0)
-            continue;
-        const double age_s = clk_is_rehearsal(s->clk)
-                                 ? rehearsed_age_s(s, &s->watched[i], now_us)
-                                 : (double)(now_us - s->watched[i].newest_us) / 1e6;
-        (void)qm_core_freshness(s->core, qm_core_symbol(s->core, i), age_s, now_us);
-        if (age_s > worst)
-            worst = age_s;
-    }
-    return worst;
-}
-
-/* No heartbeat of any crypto: one alert for all, which speaks for their freshness too. */
-static void step_silence(struct service *s, int64_t now_us)
-{
-    const struct qm_row *row = &qm_rows[QM_PRODUCER_SILENT];
-    const double threshold_s = (double)clk_grace_us(s->clk, (int64_t)(row->p2_above * 1e6)) / 1e6;
-    const double age_s = (double)(now_us - s->newest_beat_us) / 1e6;
-    const enum alert_state previous = s->silent.state;
-
-    if (s->newest_beat_us == 0)
-        return; /* there was none since the start: nothing is known yet */
-    if (is_silent(s))
-        s->silence_over_us = now_us; /* so far */
-    if (alert_step(&s->silent, &row->rule, age_s > threshold_s ? ALERT_P2 : ALERT_OK, now_us) &&
-        previous != ALERT_NO_DATA) {
-        if (s->silent.state == ALERT_P2)
-            s->silent_since_us = s->silent.since_us;
-        const struct qm_transition t = {.signal = QM_PRODUCER_SILENT,
-                                        .previous = previous,
-                                        .state = s->silent.state,
-                                        .since_us = s->silent.since_us,
-                                        .started_us = s->silent_since_us,
-                                        .has_value = true,
-                                        .value = age_s,
-                                        .threshold = threshold_s,
-                                        .n = 1};
-        (void)qm_alerts_put(s->alerts, QM_ALL_CRYPTO, &t, clk_mono_us());
-    }
-    if (previous == ALERT_NO_DATA) /* a predecessor may have told of a silence */
-        (void)qm_alerts_settle(s->alerts, QM_ALL_CRYPTO, QM_PRODUCER_SILENT, L2_ARM_NONE,
-                               s->silent.state, now_us, clk_mono_us());
-}
 
 /* A heartbeat is one when Kafka has it: what is queued before a broker that is away is none. */
 static void note_beats(struct service *s)
@@ -568,8 +413,9 @@ static enum err_class tick(struct service *s, struct err *err)
         return ERR_OK;
     s->ticked_mono_us = mono_us;
     if (s->settled) {
-        metrics_set(s->metrics, M_WORST_FRESHNESS, 0, step_freshness(s, now_us));
-        step_silence(s, now_us);
+        metrics_set(s->metrics, M_WORST_FRESHNESS, 0,
+                    qm_freshness_step(&s->freshness, s->core, now_us));
+        qm_freshness_step_silence(&s->freshness, s->alerts, now_us);
     }
     if (mono_us - s->beaten_mono_us < BEAT_EVERY_US)
         return ERR_OK;
@@ -780,13 +626,14 @@ static enum err_class make_core(struct service *s, struct err *err)
     (void)l2_set_parse(config_string(s->config, "feature_set"), &options.set);
     s->core = qm_core_new(&options);
     s->alerts = qm_alerts_new(s->cryptos_max, (int64_t)config_uint(s->config, "hold_ms") * 1000);
-    s->watched = calloc(s->cryptos_max, sizeof *s->watched);
-    if (s->core == NULL || s->alerts == NULL || s->watched == NULL)
+    s->partitions = calloc(s->cryptos_max, sizeof *s->partitions);
+    if (s->core == NULL || s->alerts == NULL || s->partitions == NULL ||
+        !qm_freshness_begin(&s->freshness, s->clk, s->cryptos_max))
         return err_set(err, ERR_FATAL, "quality-monitor: no memory");
     return ERR_OK;
 }
 
-static enum err_class open_prover(struct service *s, struct err *err)
+static enum err_class open_proofs(struct service *s, struct err *err)
 {
     const struct qm_prover_options options = {.kafka = s->kafka.v,
                                               .kafka_n = s->kafka.n,
@@ -795,7 +642,7 @@ static enum err_class open_prover(struct service *s, struct err *err)
                                               .ids = &s->ids,
                                               .params = s->params};
 
-    return qm_prover_new(&options, &s->prover, err);
+    return qm_proofs_begin(&s->proofs, &options, s->cryptos_max, err);
 }
 
 static void on_sink(void *user, int level, const char *event, const char *sink, const char *text)
@@ -835,7 +682,7 @@ static enum err_class run_live(struct service *s, struct err *err)
         make_core(s, err) != ERR_OK ||
         open_txn(s, err) != ERR_OK || /* first: it fences a predecessor, whose last is then known */
         recall_all(s, err) != ERR_OK || open_inputs(s, err) != ERR_OK ||
-        open_prover(s, err) != ERR_OK || open_sinks(s, err) != ERR_OK)
+        open_proofs(s, err) != ERR_OK || open_sinks(s, err) != ERR_OK)
         return err->class;
     log_event(LOG_INFO, "serving", "bars", LOG_STR, s->topics[TOPICS_BARS], "references", LOG_INT,
               (int64_t)s->reference.cryptos_n, "reference_version", LOG_STR, s->reference.version,
@@ -846,9 +693,7 @@ static enum err_class run_live(struct service *s, struct err *err)
 static void close_all(struct service *s)
 {
     sinks_free(s->sinks);
-    qm_prover_free(s->prover);
-    for (unsigned i = 0; s->watched != NULL && i < s->cryptos_max; i++)
-        free(s->watched[i].past.bars);
+    qm_proofs_end(&s->proofs);
     bus_merge_free(s->merge);
     bus_reader_free(s->heartbeats);
     bus_producer_free(s->beats);
@@ -858,7 +703,8 @@ static void close_all(struct service *s)
     qm_wire_close(&s->wire);
     codec_registry_free(s->registry);
     quality_free(&s->reference);
-    free(s->watched);
+    qm_freshness_end(&s->freshness);
+    free(s->partitions);
 }
 
 /* From a start to its end. */
