@@ -32,6 +32,9 @@ function(l2flow_test label name)
     if(NOT A_TIMEOUT)
         set(A_TIMEOUT 120)
     endif()
+    if(L2FLOW_COVERAGE) # neither optimised nor unobserved
+        math(EXPR A_TIMEOUT "4 * ${A_TIMEOUT}")
+    endif()
     add_executable(${name} ${A_SOURCES})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/test-bin) # bin/ is for users
     target_link_libraries(${name} PRIVATE l2flow_flags ${A_LINK} cmocka m)
@@ -48,6 +51,9 @@ function(l2flow_script_test label name)
     endif()
     if(NOT A_TIMEOUT)
         set(A_TIMEOUT 300)
+    endif()
+    if(L2FLOW_COVERAGE) # neither optimised nor unobserved
+        math(EXPR A_TIMEOUT "4 * ${A_TIMEOUT}")
     endif()
     add_test(NAME ${name} COMMAND ${A_COMMAND} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77

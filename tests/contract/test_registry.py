@@ -126,6 +126,16 @@ class Contract(unittest.TestCase):
                 self.assertIn("a redirect", told)
                 self.assertIn("schema_registry_url", told)
 
+    def test_other_answers_say_what_to_look_at(self):
+        # fault: the address blamed for 403
+        with l2registry.Contract() as registry, Probe(registry.url) as probe:
+            for status, told in ((403, "answered 403: check the credentials"), (410, "answered 410: check the address"),
+                                 (204, "answered 204: check the address")):
+                registry.override["/schemas/ids/1"] = (status, b"")
+                self.trouble(probe, told)
+            registry.override["/subjects/s-value/versions"] = (204, b"")
+            self.assertIn("204", probe("register s-value 1"))
+
     def test_ten_lookups_a_second(self):
         with l2registry.Contract() as registry, Probe(registry.url) as probe:
             for i in range(100, 130):

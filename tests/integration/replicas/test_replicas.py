@@ -1,7 +1,8 @@
 """Two and three replicas on one topic, with the real producer and a real broker.
 
 rebalances  replicas start, end by SIGTERM and SIGKILL and stay away under load: ten times and more partitions change hands; what a
-            replica keeps goes on meanwhile; nothing is lost, doubled, reordered or changed
+            replica keeps goes on meanwhile; nothing is lost, doubled, reordered or changed. Seen to fail with offsets that are not
+            in the transaction (nothing is committed), and on a partition taken without its bars (doubled, reordered, changed)
 zombie      a replica stands still for longer than its session, the other takes over and writes; awake again, it writes nothing
             and ends with 75, also when it had only bars to close by the clock
 clocks      the clock of a replica jumps an hour forward and back while it runs: what its events close is not touched; what the clock
@@ -65,8 +66,8 @@ def part_rebalances(broker, folder):
         fleet.start(0)
         fleet[0].wait_ready()
         time.sleep(1)
-        fleet.start(1)            # two of four partitions move
-        time.sleep(3)
+        fleet.start(1)
+        wait_for("two of four partitions move", lambda: fleet.owned(0) == fleet.owned(1) == PARTITIONS / 2)
         kept = [e for e in events(fleet[0]) if e["event"] == "partition_revoked"]
         assert 1 <= len(kept) <= 2, f"cooperative: of four partitions those that move are revoked, not {len(kept)}"
         fleet.start(2)

@@ -5,7 +5,7 @@
  * symbol's; an output behind the newest that moves the place back; a candle below the committed
  * offset that is predicted again; a record passed over that holds the position; a candidate that
  * is not waited for; a record that does not fit taken into a prediction; an older feature record
- * taken for the newest; the first symbol of a place in the index taken for any; without each check
+ * taken for the newest; the first symbol of a place in the index taken for any; without a check
  * of an allocation.
  */
 #include <setjmp.h>

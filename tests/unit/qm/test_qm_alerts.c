@@ -5,7 +5,7 @@
  * again; with a recalled group's start forgotten; with a breach that outlasts its inhibition never
  * told; told at each look after; resolved though it was never told; its group never told, or kept
  * for the last of it; with an inhibited one of the log forgotten; with members past their bound;
- * with the exchange's own counted as a crypto's; without each check of an allocation. */
+ * with one of the log told before it was settled; without a check of an allocation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -509,6 +509,34 @@ static void memory_gives_out(void **state)
     assert_string_equal(told(w, HOLD), "3:ok>p2/1/send ");
 }
 
+/* What was told last of whom; of those that nothing was told of, that they are well. */
+static void what_was_told_last(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(qm_alerts_told_last(w->alerts, 5, QM_PSI_24H, L2_ARM_NONE), ALERT_OK);
+    recall(w, 5, ALERT_P2, QM_SEND, 1);
+    assert_int_equal(qm_alerts_told_last(w->alerts, 5, QM_PSI_24H, L2_ARM_NONE), ALERT_P2);
+    assert_int_equal(qm_alerts_told_last(w->alerts, 5, QM_OOR, L2_ARM_NONE), ALERT_OK);
+    assert_int_equal(qm_alerts_told_last(w->alerts, QM_ALL_CRYPTO, QM_PSI_24H, L2_ARM_NONE),
+                     ALERT_OK);
+}
+
+/* Held back according to the log, and the past not folded yet: what it is now only settling knows.
+ */
+static void what_is_recalled_waits_for_its_settling(void **state)
+{
+    struct world *w = *state;
+
+    qm_alerts_inhibit(w->alerts, UINT32_C(1) << QM_PSI_24H, w->now_us);
+    recall(w, 0, ALERT_P2, QM_INHIBITED, 1);
+    qm_alerts_inhibit(w->alerts, 0, w->now_us);
+    assert_string_equal(told(w, HOLD), "");
+    assert_int_equal(qm_alerts_waiting(w->alerts), 0);
+    assert_true(settle(w, 0, ALERT_P2));
+    assert_string_equal(told(w, HOLD), "0:p2>p2/2/send ");
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -535,6 +563,8 @@ int main(void)
         T(a_group_names_those_that_fit),
         T(the_exchange_s_own_is_no_group),
         T(what_waits_is_not_settled),
+        T(what_was_told_last),
+        T(what_is_recalled_waits_for_its_settling),
         T(memory_gives_out),
     };
 

@@ -195,7 +195,7 @@ static void every_crypto_has_its_own_number(void **state)
     }
 }
 
-/* Seen to fail (a crash) without each check. */
+/* Seen to fail (a crash) without a check. */
 static void memory_gives_out(void **state)
 {
     const struct qm_options options = usual();

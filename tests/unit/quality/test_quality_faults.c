@@ -1,7 +1,7 @@
 /* l2_quality_reference.json when memory, the disk or the file itself gives out: an error says so,
  * nothing leaks (ASan), what was there stays. Seen to fail: with fsync's answer ignored; with
  * fclose's; with the temporary file left; with a directory read as an empty file; with the part of
- * a file that had been read before memory gave out parsed; without each check of an allocation. */
+ * a file that had been read before memory gave out parsed; without a check of an allocation. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
