@@ -323,6 +323,8 @@ static int run_all(struct backtest_args *a, struct mon_backtest *b)
     }
     if (code == MON_OK)
         code = mon_backtest_fold(b);
+    if (mon_history_has_disk_failed(b->history))
+        return MON_IO;
     return code == MON_OK ? report(a, b) : code;
 }
 

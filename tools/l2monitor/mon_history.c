@@ -50,6 +50,7 @@ struct mon_history {
     uint64_t records_n;
     int file; /* −1: all fits */
     off_t file_n;
+    bool has_disk_failed;
     struct run *runs;
     unsigned runs_n;
 };
@@ -165,6 +166,7 @@ static enum err_class open_file(struct mon_history *h, struct err *err)
         folder = "/tmp";
     snprintf(path, sizeof path, "%s/l2monitor-XXXXXX", folder);
     h->file = mkstemp(path);
+    h->has_disk_failed = h->file < 0;
     if (h->file < 0)
         return err_set(err, ERR_FATAL, "%s: %s: TMPDIR names another folder", path,
                        strerror(errno));
@@ -180,6 +182,7 @@ static enum err_class write_all(struct mon_history *h, const void *bytes, size_t
         const ssize_t done = pwrite(h->file, at, n, h->file_n);
         if (done < 0 && errno == EINTR)
             continue;
+        h->has_disk_failed = done <= 0;
         if (done <= 0)
             return err_set(err, ERR_FATAL,
                            "the temporary file: %s: TMPDIR names a folder with more room, --memory "
@@ -288,6 +291,7 @@ static enum err_class fill(struct mon_history *h, struct run *r, struct err *err
         const ssize_t n = pread(h->file, r->buffer + r->have, left < room ? left : room, r->next);
         if (n < 0 && errno == EINTR)
             continue;
+        h->has_disk_failed = n <= 0;
         if (n <= 0)
             return err_set(err, ERR_FATAL, "the temporary file: %s",
                            n < 0 ? strerror(errno) : "it is too short");
@@ -378,6 +382,11 @@ enum err_class mon_history_next(struct mon_history *h, struct mon_history_record
 }
 
 /* ---- asking */
+
+bool mon_history_has_disk_failed(const struct mon_history *h)
+{
+    return h->has_disk_failed;
+}
 
 uint32_t mon_history_symbols_n(const struct mon_history *h)
 {

@@ -42,6 +42,8 @@ enum err_class mon_history_sort(struct mon_history *history, struct err *err) MU
 enum err_class mon_history_next(struct mon_history *history, struct mon_history_record *ret_record,
                                 bool *ret_got, struct err *err) MUST_CHECK;
 
+/* Was it the temporary file that was at fault? */
+bool mon_history_has_disk_failed(const struct mon_history *history);
 uint32_t mon_history_symbols_n(const struct mon_history *history);
 const char *mon_history_symbol(const struct mon_history *history, uint32_t symbol);
 uint64_t mon_history_count(const struct mon_history *history, uint32_t symbol, unsigned lane);

@@ -13,9 +13,11 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -409,6 +411,22 @@ class Html(Case):
         for name in re.findall(r'byId\("([a-z-]+)"\)', self.page.code["script"][1]):
             self.assertIn(name, self.page.ids)
 
+    def test_vendored_code_is_what_was_released(self):
+        # fault: the hash not compared
+        for name in ("page", "vendor"):
+            shutil.copytree(ROOT / "tools" / "l2monitor" / name, self.folder / name)
+        made = self.folder / "page.c"
+        embed = [sys.executable, self.folder / "page" / "embed.py", made]
+        subprocess.run(embed, check=True)
+        self.assertIn("mon_page_behind", made.read_text())
+        made.unlink()
+        with open(self.folder / "vendor" / "uPlot" / "uPlot.iife.min.js", "a", encoding="utf-8") as out:
+            out.write(" ")
+        done = subprocess.run(embed, check=False, capture_output=True, text=True)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("uPlot.iife.min.js: sha256 ", done.stderr)
+        self.assertFalse(made.exists())
+
     def test_series_are_the_values_least_and_greatest(self):
         # faults: the first of a stretch for its least; a stretch a bar off; values of the first run for the second
         self.assertEqual(json.loads(self.page.data["cryptos"]), ["AAA", "BBB"])
@@ -480,6 +498,14 @@ class Errors(Case):
                 run(*args, code=code, stderr=words)
         self.assertEqual(sorted(p.name for p in self.folder.iterdir() if p.suffix == ".tmp"), [])
         self.assertEqual(backtest(candles, bars, "-r", reference)["history"]["cryptos"], 1)
+
+    def test_no_place_for_the_temporary_file(self):
+        # fault: what is in memory taken for all
+        market = l2qm.Market(7, ("AAA",), days=100, kinds="b", calm=True)
+        paths = write(self.folder, market, market.events(), "b")
+        env = {"TMPDIR": str(self.folder / "gone")}
+        run(*paths, "--memory", "1", "--json", self.folder / "x.json", code=74, env=env, stderr="TMPDIR names another folder")
+        self.assertFalse((self.folder / "x.json").exists())
 
     def test_interrupted_nothing_is_written(self):
         # fault: the report of what was read till then

@@ -89,7 +89,7 @@
             const fired = severities.filter(severity => s[severity].episodes > 0);
             if (fired.length === 0 && s.evaluated.is_evaluated)
                 rows.push(row([[s.signal, "", true], [badge("ok")], ["0", "number"], ["0", "number"], ["–", "number"], ["–", "number"],
-                    ["–", "number"], [String(s.alerts.sent), "number"], [""], [thresholds(s.thresholds)]]));
+                    ["–", "number"], [String(s.alerts.sent), "number"], [""], [thresholds(s.thresholds), "time"]]));
             fired.forEach((severity, i) => {
                 const c = s[severity];
                 const isFirst = i === 0;
@@ -97,7 +97,7 @@
                     [c.per_crypto_month === null ? "–" : c.per_crypto_month.toFixed(2), "number"], [String(c.cryptos), "number"],
                     [duration(c.median_seconds), "number"], [duration(c.longest_seconds), "number"],
                     [isFirst ? String(s.alerts.sent) : "", "number"], [severity === "p2" && s.action !== "none" ? s.action : ""],
-                    [isFirst ? thresholds(s.thresholds) : ""]], i + 1 < fired.length ? "part" : ""));
+                    [isFirst ? thresholds(s.thresholds) : "", "time"]], i + 1 < fired.length ? "part" : ""));
             });
         }
         fill(byId("signals"), [["signal"], ["worst"], ["episodes", "number"], ["a crypto-month", "number"], ["cryptos", "number"],
@@ -128,7 +128,8 @@
                     ...rates.map(rate => [rate, rate === rates[0] ? "number" : "number differs"])]));
             }
         });
-        fill(byId("sides"), [["signal"], ["worst"], ...report.runs.map((run, i) => [`${i + 1}: ${runName(run)}`, "number"])], rows);
+        byId("sides-names").replaceChildren(...report.runs.map(run => element("li", runName(run))));
+        fill(byId("sides"), [["signal"], ["worst"], ...report.runs.map((run, i) => [String(i + 1), "number"])], rows);
     }
 
     function showEpisodes(run) {
@@ -227,7 +228,7 @@
         const lines = [["warning <", "warn", c.below], ["warning >", "warn", c.above], ["P2 <", "p2", flat(s.p2_below)],
             ["P2 >", "p2", flat(s.p2_above)]]
             .filter(([, , values]) => values !== null && values.some(v => v !== null && v !== undefined));
-        const box = element("figure"), caption = element("figcaption", s.arm === "none" ? s.signal : `${s.signal} (${s.arm})`);
+        const box = element("figure", undefined, s.high ? "range" : ""), caption = element("figcaption", s.arm === "none" ? s.signal : `${s.signal} (${s.arm})`);
         const plot = element("div");
         caption.append(element("small", [thresholds(s), count(episodes.length, "episode"), ...scale.beyond].filter(Boolean).join("; ")));
         plot.setAttribute("role", "img");
@@ -243,11 +244,11 @@
             axes: [axis({values: dates}), axis({size: 62, values: (u, all) => all.map(figure)})],
             series: [{label: "UTC", value: "{YYYY}-{MM}-{DD} {HH}:{mm}"},
                 {label: s.high ? "greatest" : "value", stroke: color("value"), width: 1.2, value, points: {show: c.x.length < 120, size: 4}},
-                {label: "least", stroke: color("value"), width: s.high ? 1.2 : 0, value, points: {show: false}},
+                ...(s.high ? [{label: "least", stroke: color("value"), width: 1.2, value, points: {show: false}}] : []),
                 ...lines.map(([label, name]) => ({label, stroke: color(name), width: 1.2, dash: [6, 4], value, points: {show: false}}))],
             bands: s.high ? [{series: [1, 2], fill: color("range")}] : [],
             hooks: {drawClear: [u => shade(u, episodes)], setScale: [follow]},
-        }, [c.x, c.high, c.low, ...lines.map(([, , values]) => values)], plot);
+        }, [c.x, c.high, ...(s.high ? [c.low] : []), ...lines.map(([, , values]) => values)], plot);
         chart.setScale("x", view.range || {min: history.from, max: history.to});
         view.charts.push([chart, plot]);
     }
