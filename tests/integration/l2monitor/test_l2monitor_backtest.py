@@ -190,7 +190,7 @@ class Case(unittest.TestCase):
 class Files(Case):
     @classmethod
     def setUpClass(cls):
-        cls.market = l2qm.Market(1, ("AAA", "BBB", "CCC"), days=16, late=False)
+        cls.market = l2qm.Market(1, ("AAA", "BBB", "CCC"), days=11, late=False)
         cls.events = cls.market.events()
         cls.oracle = Oracle(cls.market, cls.events)
         made = tempfile.TemporaryDirectory()
@@ -245,7 +245,7 @@ class Files(Case):
 
     def test_from_looks_at_the_end_and_is_warm(self):
         # faults: the warm-up's episodes counted; nothing before --from folded
-        first = self.oracle.start + 9 * 86400 * US
+        first = self.oracle.start + 6 * 86400 * US
         first -= first % (86400 * US)
         text = datetime.datetime.fromtimestamp(first / US, datetime.timezone.utc).strftime("%Y-%m-%d")
         report = backtest(*self.paths, "-r", self.reference, "--from", text)
