@@ -6,7 +6,8 @@ rebalances  replicas start, end by SIGTERM and SIGKILL and stay away under load:
 zombie      a replica stands still for longer than its session, the other takes over and writes; awake again, it writes nothing
             and ends with 75, also when it had only bars to close by the clock
 clocks      the clock of a replica jumps an hour forward and back while it runs: what its events close is not touched; what the clock
-            closed too early is in l2.bars, and a quiet run that obeys it comes to the same
+            closed too early is in l2.bars, and a quiet run that obeys it comes to the same. Seen to fail on time-outs by the wall clock:
+            every jump ended replicas with 75
 retention   the log loses records: below the committed offset, past it: the producer says so and goes on,
             no bar and no dead letter comes twice, bars away from the hole are those of a quiet run. Seen to fail on a bus that forgets
             the committed offset when the log lost what lies below it: dead letters came twice
