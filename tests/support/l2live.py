@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 
 import confluent_kafka
+import confluent_kafka.admin
 import fastavro
 
 import l2kafka
@@ -66,6 +67,22 @@ def topics(bootstrap, prefix, partitions):
                           capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"l2ctl topics apply: {done.stderr}")
+    wait_led(bootstrap, prefix)
+
+
+def wait_led(bootstrap, prefix, seconds=30):
+    """Until each partition answers. Before, a batch is refused, and the next one, which a new producer has on its way already, may be taken before
+    it comes again: then the first counts as a duplicate, and is in no log."""
+    admin = confluent_kafka.admin.AdminClient(client(bootstrap))
+    deadline = time.monotonic() + seconds
+    waiting = [confluent_kafka.TopicPartition(name, partition) for name, topic in admin.list_topics(timeout=10).topics.items()
+               if name.startswith(prefix + "l2.") for partition in topic.partitions]
+    while waiting and time.monotonic() < deadline:
+        asked = admin.list_offsets({one: confluent_kafka.admin.OffsetSpec.latest() for one in waiting}, request_timeout=5)
+        waiting = [one for one, answer in asked.items() if answer.exception() is not None]
+        time.sleep(0.05 if waiting else 0)
+    if waiting:
+        raise RuntimeError(f"no leader after {seconds} s: {waiting}")
 
 
 def records(path):
