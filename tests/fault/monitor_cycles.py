@@ -2,8 +2,7 @@
 
 Each chunk of the market is killed into not at all, once or several times: while the monitor starts, folds, or waits to tell. Comparison,
 and what of it is the clock's: tests/support/l2qmlive.py.
-Seen to fail, each with its planted fault in the monitor: signals, outcomes, alerts not recalled at a start (doubled; doubled; changed), a
-transaction's records dropped with an abort (lost), alerts told while the past is folded (changed).
+Seen to fail, each with its planted fault in the monitor: alerts not recalled at a start, and signals not recalled (changes are never told).
 """
 
 import collections

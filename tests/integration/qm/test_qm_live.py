@@ -1,9 +1,10 @@
 """The quality monitor on a real Kafka: what it writes is what its core says of the same input, whatever happens to it.
 
-A past that it finds there, records that are none or dated ahead, a second monitor in its place, its broker killed; stopped for longer than its transaction
-may last (a zombie). Killed again and again it is in tests/fault.
+A past that it finds there, records that are none or dated ahead, a second monitor in its place, its broker killed; stopped for longer than its
+transaction may last (a zombie). Killed again and again it is in tests/fault.
 
-Seen to fail, each with its planted fault: with records dated ahead folded (lost), and with them merged by their own time; TODO
+Seen to fail: with records dated ahead folded (lost), and with them merged by their own time; with another exchange's candles folded; both, with a
+transactional id of its own for each process (nobody is fenced).
 """
 
 import pathlib
