@@ -51,12 +51,16 @@ static void put_head(const struct mon_backtest *b, FILE *out)
             b->taken[QM_IN_PREDICTIONS], b->taken[QM_IN_ROLLOUT], b->others);
 }
 
-static void put_run(const struct mon_run *run, FILE *out)
+/* number 0: there is but one */
+static void put_run(const struct mon_run *run, unsigned number, FILE *out)
 {
+    fprintf(out, "\n");
+    if (number > 0)
+        fprintf(out, "proposal %u: ", number);
     if (run->reference_file == NULL)
-        fprintf(out, "\nwithout a reference");
+        fprintf(out, "without a reference");
     else
-        fprintf(out, "\nreference %s, version %s", run->reference_file, run->reference.version);
+        fprintf(out, "reference %s, version %s", run->reference_file, run->reference.version);
     for (unsigned i = 0; i < run->overrides_n; i++)
         fprintf(out, "%s %s", i == 0 ? ", with" : ",", run->overrides[i]);
     fprintf(out, "\n\n");
@@ -244,12 +248,53 @@ static bool put_episodes(const struct mon_run *run, unsigned list_n, FILE *out)
     return is_ok;
 }
 
+/* ---- proposals side by side: episodes in a crypto-month */
+
+static bool put_rates(const struct mon_backtest *b, enum qm_signal signal, enum alert_state worst,
+                      FILE *out)
+{
+    struct mon_cost c[MON_RUNS_MAX];
+    uint32_t episodes = 0;
+
+    for (unsigned i = 0; i < b->runs_n; i++) {
+        if (!mon_findings_cost(&b->runs[i].findings, signal, worst, &c[i]))
+            return false;
+        episodes += c[i].episodes;
+    }
+    if (episodes == 0)
+        return true;
+    fprintf(out, "%-29s %-8s", qm_rows[signal].name, alert_state_name(worst));
+    for (unsigned i = 0; i < b->runs_n; i++) {
+        if (isfinite(c[i].per_month))
+            fprintf(out, " %13.2f", c[i].per_month);
+        else
+            fprintf(out, " %13s", "-");
+    }
+    fprintf(out, "\n");
+    return true;
+}
+
+static bool put_sides(const struct mon_backtest *b, FILE *out)
+{
+    fprintf(out, "\nside by side, episodes a crypto-month:\n\n%-29s %-8s", "signal", "severity");
+    for (unsigned i = 0; i < b->runs_n; i++)
+        fprintf(out, "    proposal %u", i + 1);
+    fprintf(out, "\n");
+    for (enum qm_signal signal = 0; signal < QM_SIGNALS; signal++) {
+        for (int worst = ALERT_P2; worst >= ALERT_NO_DATA; worst--) {
+            if (worst != ALERT_OK && !put_rates(b, signal, (enum alert_state)worst, out))
+                return false;
+        }
+    }
+    return true;
+}
+
 bool mon_report_text(const struct mon_backtest *b, unsigned list_n, FILE *out)
 {
     put_head(b, out);
     for (unsigned i = 0; i < b->runs_n; i++) {
         const struct mon_run *const run = &b->runs[i];
-        put_run(run, out);
+        put_run(run, b->runs_n > 1 ? i + 1 : 0, out);
         if (!put_signals(b, run, out))
             return false;
         put_verdicts(b, run, out);
@@ -257,5 +302,5 @@ bool mon_report_text(const struct mon_backtest *b, unsigned list_n, FILE *out)
         if (!put_episodes(run, list_n, out))
             return false;
     }
-    return true;
+    return b->runs_n < 2 || put_sides(b, out);
 }

@@ -288,7 +288,7 @@ class Files(Case):
         self.assertIn("made from bars", by_name(report)["l2_feature_value_oor"]["evaluated"]["note"])
 
     def test_proposals_side_by_side(self):
-        # faults: --set of the second applied to the first; a PSI's threshold set in the table alone, not in the reference
+        # faults: --set of the second applied to the first; the first's rate for both in the table; a PSI's threshold set in the table alone, not in the reference
         report = backtest(*self.paths, "-r", self.reference, "-r", self.reference, "--set", "l2_kyle_lambda_drift_psi.warn=0.15",
                           "--set", "l2_feature_nan_rate.leave=2", "--set", "l2_feature_value_oor.p2=off")
         self.assertEqual(said(report), said(self.report))
@@ -309,6 +309,10 @@ class Files(Case):
         self.assert_same(said(report, 1), want)
         self.assertNotEqual(said(report, 1), said(report, 0))
         self.assertEqual(report["runs"][1]["set"][0], "l2_kyle_lambda_drift_psi.warn=0.15")
+        table = run(*self.paths, "-r", self.reference, "-r", self.reference, "--set", "l2_feature_value_oor.p2=off", "--list", "0").stdout
+        rates = re.search(r"side by side.*l2_feature_value_oor +p2 +([0-9.]+) +([0-9.]+)\n", table, re.S)
+        self.assertEqual(rates[1], f"{by_name(report, 0)['l2_feature_value_oor']['p2']['per_crypto_month']:.2f}")
+        self.assertEqual(rates[2], "0.00")
 
 
 class Sources(Case):
