@@ -2,7 +2,8 @@
 
 Each chunk of the market is killed into not at all, once or several times: while the monitor starts, folds, or waits to tell. Comparison,
 and what of it is the clock's: tests/support/l2qmlive.py.
-Seen to fail, each with its planted fault in the monitor: alerts not recalled at a start, and signals not recalled (changes are never told).
+Seen to fail, each with its planted fault in the monitor: signals, and outcomes, not recalled at a start (doubled); alerts not recalled (a change is
+never told).
 """
 
 import collections
