@@ -1,5 +1,6 @@
 """The disk of the broker's log is full under load: the producer waits or is started again by its supervisor; when there is space and
 the broker is back, the outputs equal those of a quiet run. A small tmpfs is the disk: skipped (77) without the right to mount one.
+Seen to fail on a partition taken without its bars (doubled, reordered, changed).
 """
 
 import contextlib
