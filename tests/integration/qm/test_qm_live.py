@@ -3,8 +3,9 @@
 A past that it finds there, records that are none or dated ahead, a second monitor in its place, its broker killed; stopped for longer than its
 transaction may last (a zombie). Killed again and again it is in tests/fault.
 
-Seen to fail: with records dated ahead folded (lost), and with them merged by their own time; with another exchange's candles folded; both, with a
-transactional id of its own for each process (nobody is fenced).
+Seen to fail: with records dated ahead folded (lost), and with them merged by their own time; with another exchange's candles folded; with a
+commit that is still under way taken for done, as the broker dies (lost); both, with a transactional id of its own for each process (nobody is
+fenced).
 """
 
 import pathlib
