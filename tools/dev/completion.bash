@@ -9,7 +9,7 @@ _l2flow_run() {
             build) words="release dev asan tsan coverage fuzz" ;;
             deps) words="build kafka python database postgres sinks test tsan bench" ;;
             fuzz) words="--seconds --jobs --only --merge --no-save --build" ;;
-            soak) words="--cycles --faults --seed" ;;
+            soak) words="--cycles --faults --monitor --seed" ;;
             bench) words="rate decode latency restart memory flat cost archiver monitor drift live alerts rolling takeover --quick" ;;
             completion) words="bash" ;;
             *) words="" ;;
