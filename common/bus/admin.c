@@ -215,6 +215,11 @@ enum err_class admin_find(struct client *client, rd_kafka_t *rk, struct bus_topi
     return e;
 }
 
+bool admin_is_answered(const rd_kafka_topic_partition_t *found)
+{
+    return found->err == RD_KAFKA_RESP_ERR_NO_ERROR && found->offset != RD_KAFKA_OFFSET_INVALID;
+}
+
 static enum err_class ask_offsets(struct client *client, rd_kafka_t *rk, const char *topic,
                                   int first, int n, int64_t spec, int timeout_ms,
                                   int64_t *ret_offsets, struct err *err)
@@ -242,6 +247,9 @@ static enum err_class ask_offsets(struct client *client, rd_kafka_t *rk, const c
 
             if (p->err != RD_KAFKA_RESP_ERR_NO_ERROR)
                 e = client_err(client, err, topic, p->err, rd_kafka_err2str(p->err));
+            else if (!admin_is_answered(p))
+                e = err_set(err, ERR_RETRY, "topic %s: partition %d: no answer on its offsets",
+                            topic, (int)p->partition);
             else if (p->partition >= first && p->partition < first + n)
                 ret_offsets[p->partition - first] = p->offset;
         }

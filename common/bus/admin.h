@@ -32,6 +32,12 @@ enum err_class admin_describe(struct client *client, rd_kafka_t *rk, struct bus_
 enum err_class admin_find(struct client *client, rd_kafka_t *rk, struct bus_topic *topics,
                           unsigned n, int timeout_ms, struct err *err) MUST_CHECK;
 /*
+ * Of a ListOffsets result. Where the request to a leader was lost, librdkafka 2.14.2 answers all
+ * the same, without an error and with the offset that it began with: RD_KAFKA_OFFSET_INVALID. Taken
+ * for the log's end, that is an empty log.
+ */
+bool admin_is_answered(const rd_kafka_topic_partition_t *found);
+/*
  * Offsets of partitions [first, first + n) at spec, RD_KAFKA_OFFSET_SPEC_LATEST (the high
  * watermark: open transactions lie below it, which librdkafka's own watermark call hides from a
  * reader of committed records) or _EARLIEST. Asks again while it may help: a partition just made,

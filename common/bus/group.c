@@ -1,3 +1,4 @@
+#include "bus/admin.h"
 #include "bus/loop.h"
 #include "bus/record.h"
 
@@ -481,7 +482,7 @@ static void take_ends(struct bus *bus, rd_kafka_event_t *event)
                 rd_kafka_ListOffsetsResultInfo_topic_partition(infos[i]);
             struct partition *p = find(bus, found->partition);
 
-            if (found->err != RD_KAFKA_RESP_ERR_NO_ERROR || p == NULL || !p->end_sent)
+            if (!admin_is_answered(found) || p == NULL || !p->end_sent)
                 continue;
             take_end(bus, p, found->offset);
         }

@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 
+LIST_OFFSETS = 2
 OFFSET_FETCH = 9
 END_TXN = 26
 ADD_OFFSETS_TO_TXN = 25
@@ -21,6 +22,11 @@ class Rule:
     def __init__(self, api, action, times):
         self.api, self.action, self.left = api, action, times
         self.hits = 0
+
+
+def pass_on(link, frame):
+    """Nothing happens: what follows on this rule is about a later one."""
+    return frame
 
 
 def drop_request(link, frame):

@@ -3,9 +3,10 @@
  * partition and offset. What the tests of exactly once start, kill, freeze and watch. Prints a line
  * an event.
  * consumer=1: reads IN as a bus_consumer instead, and prints how many partitions it owns.
+ * reader=1: reads IN to its end with a bus_reader instead, and prints how many records that were.
  *
  *   bus_echo BOOTSTRAP IN OUT GROUP INSTANCE [commit-ms=N] [session-ms=N] [buffer=N] [ends=1]
- * [ticks=1] [consumer=1] [KEY=VALUE …]
+ * [ticks=1] [consumer=1] [reader=1] [KEY=VALUE …]
  */
 #include "bus/bus.h"
 #include "clk/clk.h"
@@ -31,7 +32,7 @@ struct echo {
     uint64_t sent;
     bool ends;
     bool connected;
-    bool consumer;
+    bool consumer, reader;
     bool ticks; /* commits at their time even when nothing moved, with an output each: what a clock
                    close does */
 };
@@ -172,6 +173,25 @@ static int loop(struct echo *e, struct err *err)
     return 0;
 }
 
+static int read_all(const struct bus_options *o)
+{
+    const struct bus_reader_record *record;
+    struct bus_reader *reader = NULL;
+    struct err err;
+    unsigned n = 0;
+    bool end = false;
+    enum err_class e = bus_reader_new(o->settings, o->settings_n, o->input_topic, -1,
+                                      BUS_FROM_START, true, &reader, &err);
+
+    while (e == ERR_OK && !end) {
+        e = bus_reader_next(reader, 1000, &record, &end, &err);
+        n += e == ERR_OK && record != NULL;
+    }
+    bus_reader_free(reader);
+    printf(e == ERR_OK ? "read %u\n" : "failed after %u\n", n);
+    return e == ERR_OK ? 0 : 70;
+}
+
 static int consume(const struct bus_options *o)
 {
     const struct bus_consumer_options options = {.settings = o->settings,
@@ -240,6 +260,8 @@ int main(int argc, char **argv)
             e.ends = true;
         else if (strcmp(argv[i], "ticks") == 0)
             e.ticks = true;
+        else if (strcmp(argv[i], "reader") == 0)
+            e.reader = true;
         else if (strcmp(argv[i], "consumer") == 0)
             e.consumer = true;
         else
@@ -249,6 +271,8 @@ int main(int argc, char **argv)
     (void)signal(SIGINT, on_signal);
     if (e.consumer)
         return consume(&o);
+    if (e.reader)
+        return read_all(&o);
     if (bus_new(&o, &e.bus, &err) != ERR_OK) {
         printf("failed %d %s\n", (int)err.class, err.text);
         return err.class == ERR_REJECT ? 78 : 69;

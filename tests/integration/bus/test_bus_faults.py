@@ -8,7 +8,8 @@ decide() answering REBUILD for offsets that did not move (never arrives), AGAIN 
 COMMITTED for both (ambiguous); without the new producer (late), without end_txn_lost (connection breaks); without the
 watch (frozen: the successor dies too); with outputs of a revoked partition kept, and with a refused commit taken for a
 done one (members); without loop_forget's taint (stuck commit: doubled); with the gap in the log unseen (out of range);
-without check_lookup's verdict (never told); with bus_connected true for ever (broker). Fencing of the same instance twice
+without check_lookup's verdict (never told); with ends that were not told taken
+for ends, of a reader's and of a member's (ends lost); with bus_connected true for ever (broker). Fencing of the same instance twice
 has three guards, no single fault shows it.
 """
 
@@ -345,6 +346,35 @@ class BusFaults(Copies, unittest.TestCase):
         echo.wait_for("^committed", 5)
         feed.stop()
         self.wait_idle(echo)
+        self.assertEqual(echo.kill(signal.SIGTERM), 0, echo.story())
+        self.check_exactly_once()
+
+    def test_ends_lost_on_the_way(self):
+        """A log whose end was not told is neither empty nor shorter than it was."""
+        feed = Feed(self, 1000)
+        time.sleep(1)
+        feed.stop()
+        n = sum(self.ends(".in"))
+        for skipped in range(2):  # the question for the beginnings, then the one for the ends
+            passed = self.proxy.on(kp.LIST_OFFSETS, kp.pass_on, times=skipped)
+            rule = self.proxy.on(kp.LIST_OFFSETS, kp.cut_after_request)
+            reader = Echo(self, "reader=1")
+            self.assertEqual(reader.end(60), 0, reader.story())
+            self.assertEqual((passed.left, rule.left), (0, 0))
+            self.assertEqual(reader.lines, [f"read {n}"], reader.story())
+        echo = Echo(self, "commit-ms=5")
+        self.wait_idle(echo)
+        self.assertEqual(echo.kill(signal.SIGTERM), 0, echo.story())
+        ends = self.ends(".in")
+        rule = self.proxy.on(kp.LIST_OFFSETS, kp.cut_after_request)
+        echo = Echo(self, "commit-ms=5", "ends=1")
+        echo.wait_for("^end_offset ", PARTITIONS)
+        self.assertEqual(rule.left, 0)
+        for p, end in enumerate(ends):
+            self.assertGreater(echo.count(f"^end_offset {p} {end} "), 0, echo.story())
+        self.assertEqual(echo.count("^end_offset [0-9]+ -"), 0, echo.story())
+        self.wait_idle(echo)
+        self.assertEqual(echo.count("anew", of_log=True), 0, echo.story())
         self.assertEqual(echo.kill(signal.SIGTERM), 0, echo.story())
         self.check_exactly_once()
 
