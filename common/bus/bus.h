@@ -252,8 +252,8 @@ enum err_class bus_reader_new(const struct bus_setting *settings, unsigned setti
 enum err_class bus_reader_next(struct bus_reader *reader, int timeout_ms,
                                const struct bus_reader_record **ret_record, bool *ret_end,
                                struct err *err) MUST_CHECK;
-/* The headers of the record that was handed out last stand in it from here on. Of their own, since
- * to look for them costs as much as the record. */
+/* The headers of the record that was handed out last stand in it from here on; once a record. Of
+ * their own, since to look for them costs as much as the record. */
 void bus_reader_headers(struct bus_reader *reader);
 /* Following: the log's end has been met, in each partition, and nothing was handed out since. */
 bool bus_reader_at_end(const struct bus_reader *reader);

@@ -21,6 +21,7 @@ struct qm_freshness {
     int64_t silent_since_us, silence_over_us; /* silence_over_us 0: none was */
 };
 
+/* clk is borrowed; cryptos_max: their numbers are below. false: no memory. */
 bool qm_freshness_begin(struct qm_freshness *f, const struct clk *clk, unsigned cryptos_max);
 void qm_freshness_end(struct qm_freshness *f);
 

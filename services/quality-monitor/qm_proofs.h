@@ -20,6 +20,8 @@ struct qm_proofs {
     struct qm_prover *prover;
 };
 
+/* What options point to is borrowed until the end; cryptos_max: their numbers are below. FATAL: no
+ * memory, no thread. To be ended after a failure, too. */
 enum err_class qm_proofs_begin(struct qm_proofs *p, const struct qm_prover_options *options,
                                unsigned cryptos_max, struct err *err) MUST_CHECK;
 void qm_proofs_end(struct qm_proofs *p);
