@@ -159,8 +159,7 @@ static void log_alert(const struct service *s, const struct qm_alert_out *out)
               s->wire.text, NULL);
 }
 
-/* Which alerts are stored only: the silence of all speaks for freshness, and what models do is of
- * no matter while the kill-switch is on. */
+/* Which alerts are stored only: the silence of all speaks for freshness. */
 static void inhibit(struct service *s)
 {
     uint32_t inhibited = 0;
@@ -168,8 +167,7 @@ static void inhibit(struct service *s)
     if (qm_freshness_is_silence_felt(&s->freshness, s->alerts))
         inhibited |= UINT32_C(1) << QM_FRESHNESS;
     if (s->wire.kill_switch)
-        inhibited |=
-            UINT32_C(1) << QM_F1_DRIFT | UINT32_C(1) << QM_DELTA_F1 | UINT32_C(1) << QM_LATCH;
+        inhibited |= QM_MODEL_SIGNALS;
     qm_alerts_inhibit(s->alerts, inhibited, clk_mono_us());
 }
 

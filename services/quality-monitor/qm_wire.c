@@ -9,8 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AHEAD_US_MAX (5 * L2_US_PER_S) /* the writer's clock may be behind by as much */
-
 static_assert((int)L2_ARM_NONE == CODEC_ARM_NONE && (int)L2_ARM_NO_L2 == CODEC_ARM_NO_L2 &&
                   (int)L2_ARM_CHAMPION_L2 == CODEC_ARM_CHAMPION_L2 &&
                   (int)L2_ARM_CANDIDATE_L2 == CODEC_ARM_CANDIDATE_L2,
@@ -89,7 +87,7 @@ static int64_t latest_us(const struct qm_wire *w, const struct bus_reader_record
 {
     if (w->clk == NULL || r->timestamp_us < 0)
         return INT64_MAX;
-    return clk_to_virtual_us(w->clk, r->timestamp_us) + clk_grace_us(w->clk, AHEAD_US_MAX);
+    return clk_to_virtual_us(w->clk, r->timestamp_us) + clk_grace_us(w->clk, QM_AHEAD_US_MAX);
 }
 
 static int64_t earlier(int64_t a, int64_t b)

@@ -29,6 +29,10 @@ enum qm_input {
 };
 enum qm_output { QM_OUT_QUALITY, QM_OUT_OUTCOMES, QM_OUT_ALERTS, QM_OUTPUTS };
 
+/* A record may speak of what is later than its Kafka timestamp by as much: its writer's
+ * clock may be behind. */
+#define QM_AHEAD_US_MAX (5 * L2_US_PER_S)
+
 #define QM_RECORD_BYTES_MAX                                                                        \
     (CODEC_ALERT_BYTES_MAX > CODEC_QUALITY_SIGNAL_BYTES_MAX ? CODEC_ALERT_BYTES_MAX                \
                                                             : CODEC_QUALITY_SIGNAL_BYTES_MAX)

@@ -55,6 +55,9 @@ extern const char *const mon_reference_words[], *const mon_backtest_words[],
 /* "l2monitor: text" on stderr, one line; returns the exit code of the class (REJECT:
  * MON_CONFIG). */
 int mon_fail(const struct err *err);
+/* What was printed is out: MON_OK; else a line on stderr, and MON_IO. To be called at once, while
+ * errno is that of what was lost. */
+int mon_flush_stdout(void);
 /* False: not a decimal number within [min, max]. */
 bool mon_parse(const char *text, int64_t min, int64_t max, int64_t *ret);
 /* False: neither 2026-01-31 nor 2026-01-31T12:00:00Z. */

@@ -36,6 +36,15 @@ int mon_fail(const struct err *err)
     return MON_OK;
 }
 
+int mon_flush_stdout(void)
+{
+    /* what an earlier write lost, a flush does not tell */
+    if (!ferror(stdout) && fflush(stdout) == 0)
+        return MON_OK;
+    fprintf(stderr, "l2monitor: stdout: %s\n", errno != 0 ? strerror(errno) : "cannot be written");
+    return MON_IO;
+}
+
 bool mon_parse(const char *text, int64_t min, int64_t max, int64_t *ret)
 {
     char *end;

@@ -4,11 +4,8 @@
 #include "mon.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define SOURCES_MAX 256
@@ -182,6 +179,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &a->wanted;
         return 0;
+    case ARGP_KEY_SUCCESS:
+        if (a->wanted.bar_s > MON_BACKTEST_BAR_S_MAX) /* references are made of longer ones, too */
+            argp_error(state, "--bar-seconds %u: not 60 to %d", a->wanted.bar_s,
+                       MON_BACKTEST_BAR_S_MAX);
+        return 0;
     default:
         return parse_number(key, arg, state, a);
     }
@@ -236,21 +238,38 @@ static int open_runs(struct backtest_args *a)
 
 /* ---- outputs: whole, or as they were before */
 
+/* JSON is UTF-8, the page with it; paths and what records hold need not be. */
+static bool can_be_said(const struct mon_backtest *b)
+{
+    const char *const text = mon_report_not_utf8(b);
+
+    if (text != NULL)
+        fprintf(stderr, "l2monitor: %s: not UTF-8, as --json and --html need it\n", text);
+    return text == NULL;
+}
+
+/* Why there is no report, if it is not the disk. */
+static int no_report(const struct mon_backtest *b)
+{
+    if (!can_be_said(b))
+        return MON_DATA;
+    fprintf(stderr, "l2monitor: out of memory\n");
+    return MON_INTERNAL;
+}
+
 static int put_page(const struct mon_backtest *b, FILE *out)
 {
-    struct err err = {0};
-
-    return mon_report_html(b, out, &err) == ERR_OK ? MON_OK : mon_fail(&err);
+    if (mon_report_html(b, out))
+        return MON_OK;
+    return ferror(out) ? MON_IO : no_report(b);
 }
 
 static int put_json(const struct mon_backtest *b, FILE *out)
 {
     char *const text = mon_report_json(b);
 
-    if (text == NULL) {
-        fprintf(stderr, "l2monitor: out of memory\n");
-        return MON_INTERNAL;
-    }
+    if (text == NULL)
+        return no_report(b);
     fprintf(out, "%s\n", text);
     free(text);
     return MON_OK;
@@ -260,22 +279,25 @@ static int write_file(const struct mon_backtest *b, const char *path,
                       int (*put)(const struct mon_backtest *b, FILE *out))
 {
     char made[PATH_BYTES];
-    int code = MON_IO;
+    int code = MON_IO, why = 0;
 
     snprintf(made, sizeof made, "%s.tmp", path);
     FILE *const out = fopen(made, "w");
+    why = errno;
     if (out != NULL) {
         code = put(b, out);
-        const bool is_whole = !ferror(out) && fflush(out) == 0 && fsync(fileno(out)) == 0;
-        if ((fclose(out) != 0 || !is_whole) && code == MON_OK)
+        if (code == MON_OK && (ferror(out) || fflush(out) != 0 || fsync(fileno(out)) != 0))
             code = MON_IO;
-        if (code == MON_OK && rename(made, path) != 0)
+        why = errno;
+        if ((fclose(out) != 0 || (code == MON_OK && rename(made, path) != 0)) && code == MON_OK) {
             code = MON_IO;
+            why = errno;
+        }
         if (code != MON_OK)
             (void)unlink(made);
     }
     if (code == MON_IO)
-        fprintf(stderr, "l2monitor: %s: %s\n", path, strerror(errno));
+        fprintf(stderr, "l2monitor: %s: %s\n", path, strerror(why));
     return code;
 }
 
@@ -284,16 +306,20 @@ static int report(const struct backtest_args *a, const struct mon_backtest *b)
     const bool is_piped = a->json != NULL && strcmp(a->json, "-") == 0;
     int code = MON_OK;
 
+    errno = 0;
     if (a->json != NULL)
         code = is_piped ? put_json(b, stdout) : write_file(b, a->json, put_json);
+    if (code == MON_OK && is_piped)
+        code = mon_flush_stdout();
     if (code == MON_OK && a->html != NULL)
         code = write_file(b, a->html, put_page);
-    if (code == MON_OK && !a->is_quiet && !is_piped &&
-        !mon_report_text(b, (unsigned)a->list_n, stdout))
-        code = MON_INTERNAL;
-    if (code == MON_OK && fflush(stdout) != 0)
-        code = MON_IO;
-    return code;
+    if (code != MON_OK || a->is_quiet || is_piped)
+        return code;
+    errno = 0;
+    if (mon_report_text(b, (unsigned)a->list_n, stdout))
+        return mon_flush_stdout();
+    fprintf(stderr, "l2monitor: out of memory\n");
+    return MON_INTERNAL;
 }
 
 /* ---- */
@@ -310,6 +336,8 @@ static int run_all(struct backtest_args *a, struct mon_backtest *b)
         fprintf(stderr, "l2monitor: no memory for --memory %lld\n", (long long)a->memory_mib);
         return MON_INTERNAL;
     }
+    b->first_us = INT64_MAX;
+    b->last_us = INT64_MIN;
     b->from_us = a->wanted.from_us;
     b->to_us = a->wanted.to_us;
     if (a->wanted.from_us > INT64_MIN)
@@ -317,6 +345,8 @@ static int run_all(struct backtest_args *a, struct mon_backtest *b)
     mon_choice_init(&b->choice, &a->wanted);
     memcpy(b->runs, a->runs, sizeof b->runs);
     b->runs_n = a->runs_n;
+    if ((a->json != NULL || a->html != NULL) && !can_be_said(b))
+        return MON_USAGE; /* before the long work */
     for (unsigned i = 0; code == MON_OK && i < a->sources_n; i++) {
         const struct mon_source source = {a->sources[i], a->config_file, a->is_quiet};
         code = mon_source_read(&source, &b->choice.wanted, &taker);

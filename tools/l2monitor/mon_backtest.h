@@ -14,6 +14,7 @@
 #define MON_RUNS_MAX 4
 #define MON_OVERRIDES_MAX 64
 #define MON_PURGE_BARS_DEFAULT 20
+#define MON_BACKTEST_BAR_S_MAX 3600 /* as the monitor has it */
 
 /* One proposal: a reference and what is set otherwise. */
 struct mon_run {
@@ -35,9 +36,11 @@ struct mon_backtest {
     int64_t purge_bars; /* −1: not known yet */
     struct mon_history *history;
     uint64_t taken[QM_INPUTS], others, derived; /* others: of another exchange, bar length, … */
+    uint64_t ahead; /* dated ahead, and left out therefore */
+    int64_t first_us, last_us; /* closes of the bars that were taken */
     struct mon_run runs[MON_RUNS_MAX];
     unsigned runs_n;
-    int64_t now_us; /* of the record at hand */
+    int64_t now_us; /* of the record at hand, of which changes are told */
     struct mon_run *run; /* the one that folds */
 };
 
@@ -49,7 +52,7 @@ enum err_class mon_override(struct mon_run *run, const char *text, struct err *e
 extern const struct codec_record *const mon_backtest_records[];
 /* For mon_source_read; user: the mon_backtest. */
 enum err_class mon_backtest_take(void *user, const struct codec_record *record, const void *value,
-                                 struct err *err);
+                                 int64_t latest_us, struct err *err);
 /* Folds the history; an exit code, and has told what was wrong. */
 int mon_backtest_fold(struct mon_backtest *b);
 const char *mon_backtest_symbol(void *user, uint32_t crypto); /* user: a mon_run */
@@ -68,9 +71,13 @@ bool mon_has_value(const struct mon_run *run, uint32_t crypto, enum qm_signal si
 
 /* mon_report_text.c: tables for people. list_n: episodes of one crypto at most. */
 bool mon_report_text(const struct mon_backtest *b, unsigned list_n, FILE *out);
-/* mon_report_json.c: for programs; owned by the caller, NULL: no memory. */
+/* mon_report_json.c: for programs; owned by the caller. NULL: no memory, or a text
+ * that is not UTF-8. */
 char *mon_report_json(const struct mon_backtest *b);
-/* mon_report_html.c: a page with plots that needs nothing else. ERR_FATAL: no memory, the disk. */
-enum err_class mon_report_html(const struct mon_backtest *b, FILE *out, struct err *err) MUST_CHECK;
+/* The first of its texts that JSON cannot say; NULL: none. */
+const char *mon_report_not_utf8(const struct mon_backtest *b);
+/* mon_report_html.c: a page with plots that needs nothing else. false: no memory, or `out` has
+ * failed. */
+bool mon_report_html(const struct mon_backtest *b, FILE *out) MUST_CHECK;
 
 #endif

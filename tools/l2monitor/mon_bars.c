@@ -141,9 +141,10 @@ enum err_class mon_bars_put(struct mon_bars *b, const struct codec_l2_bar *bar, 
 }
 
 enum err_class mon_bars_take(void *user, const struct codec_record *record, const void *value,
-                             struct err *err)
+                             int64_t latest_us, struct err *err)
 {
-    (void)record; /* it is L2Bar's */
+    (void)record;    /* it is L2Bar's */
+    (void)latest_us; /* the days of a crypto are bounded */
     return mon_bars_put(user, value, err);
 }
 

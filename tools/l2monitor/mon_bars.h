@@ -34,7 +34,7 @@ enum err_class mon_bars_put(struct mon_bars *bars, const struct codec_l2_bar *ba
                             struct err *err) MUST_CHECK;
 /* The same for mon_source_read; user: the mon_bars. */
 enum err_class mon_bars_take(void *user, const struct codec_record *record, const void *value,
-                             struct err *err) MUST_CHECK;
+                             int64_t latest_us, struct err *err) MUST_CHECK;
 /* Sorts them; a bar that came twice counts once. REJECT: with two different contents. */
 enum err_class mon_bars_finish(struct mon_bars *bars, struct err *err) MUST_CHECK;
 

@@ -86,5 +86,5 @@ int mon_completion_main(int argc, char **argv)
     if (argp_parse(&mon_completion_argp, argc, argv, 0, NULL, NULL) != 0)
         return MON_USAGE;
     put_script();
-    return fflush(stdout) == 0 ? MON_OK : MON_IO;
+    return mon_flush_stdout();
 }

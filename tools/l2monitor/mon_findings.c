@@ -249,7 +249,7 @@ void mon_findings_alert(struct mon_findings *f, const struct qm_alert_out *out)
     if (out->t.since_us <= f->from_us || out->t.since_us > f->to_us)
         return;
     n->sent += out->delivery == QM_SEND;
-    n->groups += out->crypto == QM_ALL_CRYPTO;
+    n->groups += out->crypto == QM_ALL_CRYPTO && out->delivery == QM_SEND;
     n->grouped += out->delivery == QM_GROUPED;
     n->inhibited += out->delivery == QM_INHIBITED;
 }

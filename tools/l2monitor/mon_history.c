@@ -46,13 +46,13 @@ struct mon_history {
     struct symbol *symbols;
     uint32_t symbols_n, symbols_room;
     uint32_t *slots; /* number + 1 by hash; 0: free */
-    int64_t first_us, last_us;
-    uint64_t records_n;
     int file; /* −1: all fits */
     off_t file_n;
     bool has_disk_failed;
     struct run *runs;
     unsigned runs_n;
+    size_t largest;   /* record with its item */
+    size_t run_bytes; /* of a run's buffer */
 };
 
 struct mon_history *mon_history_new(size_t memory_bytes_max)
@@ -270,12 +270,8 @@ enum err_class mon_history_put(struct mon_history *h, unsigned lane, struct code
         .item = {.order_us = order_us, .symbol = number, .lane = lane, .n = (uint32_t)n},
         .at = h->arena_n};
     h->arena_n += n;
+    h->largest = sizeof(struct item) + n > h->largest ? sizeof(struct item) + n : h->largest;
     h->symbols[number].count[lane]++;
-    if (h->records_n == 0 || order_us < h->first_us)
-        h->first_us = order_us;
-    if (h->records_n == 0 || order_us > h->last_us)
-        h->last_us = order_us;
-    h->records_n++;
     return ERR_OK;
 }
 
@@ -286,8 +282,8 @@ static enum err_class fill(struct mon_history *h, struct run *r, struct err *err
     memmove(r->buffer, r->buffer + r->pos, r->have - r->pos);
     r->have -= r->pos;
     r->pos = 0;
-    while (r->have < RUN_BUFFER_BYTES && r->next < r->end) {
-        const size_t left = (size_t)(r->end - r->next), room = RUN_BUFFER_BYTES - r->have;
+    while (r->have < h->run_bytes && r->next < r->end) {
+        const size_t left = (size_t)(r->end - r->next), room = h->run_bytes - r->have;
         const ssize_t n = pread(h->file, r->buffer + r->have, left < room ? left : room, r->next);
         if (n < 0 && errno == EINTR)
             continue;
@@ -321,10 +317,19 @@ static enum err_class advance(struct mon_history *h, struct run *r, struct err *
     return err_set(err, ERR_FATAL, "the temporary file ends within a record");
 }
 
+/* All of them together take what the records had, however many they are. */
+static size_t share_of_a_run(const struct mon_history *h)
+{
+    const size_t fair = h->arena_max / (h->runs_n > 0 ? h->runs_n : 1);
+
+    return fair > RUN_BUFFER_BYTES ? RUN_BUFFER_BYTES : fair < h->largest ? h->largest : fair;
+}
+
 enum err_class mon_history_sort(struct mon_history *h, struct err *err)
 {
+    h->run_bytes = share_of_a_run(h);
     for (unsigned i = 0; i < h->runs_n; i++) {
-        h->runs[i].buffer = malloc(RUN_BUFFER_BYTES);
+        h->runs[i].buffer = malloc(h->run_bytes);
         if (h->runs[i].buffer == NULL)
             return err_set(err, ERR_FATAL, "out of memory");
         if (advance(h, &h->runs[i], err) != ERR_OK)
@@ -403,14 +408,4 @@ uint64_t mon_history_count(const struct mon_history *h, uint32_t symbol, unsigne
 {
     assert(symbol < h->symbols_n && lane < MON_LANES_MAX);
     return h->symbols[symbol].count[lane];
-}
-
-int64_t mon_history_first_us(const struct mon_history *h)
-{
-    return h->first_us;
-}
-
-int64_t mon_history_last_us(const struct mon_history *h)
-{
-    return h->last_us;
 }

@@ -27,7 +27,8 @@ struct mon_history_record {
 
 struct mon_history;
 
-/* NULL: no memory. memory_bytes_max: of records; at least 1 MiB. */
+/* NULL: no memory. memory_bytes_max: of records; at least 1 MiB. What is merged from the file needs
+ * as much again, or a record of each part, if that is more. */
 struct mon_history *mon_history_new(size_t memory_bytes_max);
 void mon_history_free(struct mon_history *history); /* NULL-safe */
 
@@ -47,8 +48,5 @@ bool mon_history_has_disk_failed(const struct mon_history *history);
 uint32_t mon_history_symbols_n(const struct mon_history *history);
 const char *mon_history_symbol(const struct mon_history *history, uint32_t symbol);
 uint64_t mon_history_count(const struct mon_history *history, uint32_t symbol, unsigned lane);
-/* Of all records; 0 without any. */
-int64_t mon_history_first_us(const struct mon_history *history);
-int64_t mon_history_last_us(const struct mon_history *history);
 
 #endif

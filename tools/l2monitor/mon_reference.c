@@ -271,5 +271,5 @@ int mon_reference_main(int argc, char **argv)
     if (code == MON_OK)
         code = make(&a, &bars);
     mon_bars_free(&bars);
-    return fflush(stdout) == 0 || code != MON_OK ? code : MON_IO;
+    return code != MON_OK ? code : mon_flush_stdout();
 }

@@ -16,9 +16,8 @@
 #include <string.h>
 
 #define PROGRESS_US (2 * CLK_US_PER_S)
-/* what the kill-switch inhibits */
-#define MODEL_SIGNALS (1U << QM_F1_DRIFT | 1U << QM_DELTA_F1 | 1U << QM_LATCH)
 #define HOLD_US (1200 * INT64_C(1000)) /* the service's own default of hold_ms */
+#define TIME_US_MAX (INT64_C(253402300800) * L2_US_PER_S) /* the year 10000 */
 
 const struct codec_record *const mon_backtest_records[] = {
     &codec_candle_record,     &codec_l2_bar_record,        &codec_l2_feature_record,
@@ -40,8 +39,9 @@ static enum err_class check(const struct codec_record *record, const struct mon_
         !l2_symbol_ok(c->exchange.data, c->exchange.n))
         return err_set(err, ERR_REJECT, "%s: its exchange or symbol is not [A-Za-z0-9._-]{1,32}",
                        record->name);
-    if (c->bar_s < 60 || c->bar_s > 3600 || 86400 % c->bar_s != 0 || c->bar_s % 60 != 0 ||
-        c->bar_time_us < 0 || c->bar_time_us % (c->bar_s * L2_US_PER_S) != 0)
+    if (c->bar_s < 60 || c->bar_s > MON_BACKTEST_BAR_S_MAX || 86400 % c->bar_s != 0 ||
+        c->bar_s % 60 != 0 || c->bar_time_us < 0 || c->bar_time_us > TIME_US_MAX ||
+        c->bar_time_us % (c->bar_s * L2_US_PER_S) != 0)
         return err_set(err, ERR_REJECT, "%s of %.*s, bar %s: not a bar of %d s", record->name,
                        (int)c->symbol.n, c->symbol.data,
                        clk_text(c->bar_time_us, when, sizeof when), c->bar_s);
@@ -94,18 +94,49 @@ static enum qm_input describe(const struct mon_backtest *b, const struct codec_r
     *ret = (struct mon_candidate){.exchange = d->exchange,
                                   .symbol = d->symbol,
                                   .bar_time_us = d->time_us,
-                                  .bar_s = (int32_t)b->choice.wanted.bar_s};
+                                  .bar_s = (int32_t)b->choice.wanted.bar_s,
+                                  .is_lasting = true};
     return QM_IN_ROLLOUT;
 }
 
+static enum err_class put_bar(struct mon_backtest *b, enum qm_input lane,
+                              const struct mon_candidate *c, const struct codec_record *record,
+                              const void *value, struct err *err)
+{
+    const int64_t close_us = c->bar_time_us + c->bar_s * L2_US_PER_S;
+
+    b->first_us = close_us < b->first_us ? close_us : b->first_us;
+    b->last_us = close_us > b->last_us ? close_us : b->last_us;
+    return mon_history_put(b->history, lane, c->symbol, close_us, record, value, err);
+}
+
+/* The switch must be obeyed, whatever its writer's clock says: dated ahead it counts as of when it
+ * came. */
+static enum err_class put_rollout(struct mon_backtest *b, const struct mon_candidate *c,
+                                  const struct codec_rollout_state *value, struct err *err)
+{
+    struct codec_rollout_state state = *value;
+
+    state.time_us = c->bar_time_us;
+    return mon_history_put(b->history, QM_IN_ROLLOUT, c->symbol, state.time_us,
+                           &codec_rollout_state_record, &state, err);
+}
+
 enum err_class mon_backtest_take(void *user, const struct codec_record *record, const void *value,
-                                 struct err *err)
+                                 int64_t latest_us, struct err *err)
 {
     struct mon_backtest *const b = user;
     struct mon_candidate c;
     bool is_wanted;
     const enum qm_input lane = describe(b, record, value, &c);
+    const bool is_ahead = c.bar_time_us > latest_us;
 
+    if (is_ahead && lane != QM_IN_ROLLOUT) {
+        b->ahead++;
+        return ERR_OK;
+    }
+    if (is_ahead)
+        c.bar_time_us = latest_us;
     if (lane != QM_IN_ROLLOUT && check(record, &c, err) != ERR_OK)
         return err->class;
     if (mon_choice_judge(&b->choice, &c, &is_wanted, err) != ERR_OK)
@@ -116,9 +147,8 @@ enum err_class mon_backtest_take(void *user, const struct codec_record *record, 
     if (lane == QM_IN_FEATURES && note_purge(b, value, err) != ERR_OK)
         return err->class;
     b->taken[lane]++;
-    return mon_history_put(b->history, lane, c.symbol,
-                           c.bar_time_us + (lane == QM_IN_ROLLOUT ? 0 : c.bar_s * L2_US_PER_S),
-                           record, value, err);
+    return lane == QM_IN_ROLLOUT ? put_rollout(b, &c, value, err)
+                                 : put_bar(b, lane, &c, record, value, err);
 }
 
 /* ---- what the core says */
@@ -278,10 +308,12 @@ static enum err_class fold_one(struct mon_backtest *b, struct qm_wire *wire,
     char symbol[L2_SYMBOL_BYTES_MAX + 1];
     struct qm_feature feature;
     bool has_feature = false;
+    const bool is_later = r->order_us > b->now_us;
 
+    b->now_us = r->order_us;
     for (unsigned i = 0; i < b->runs_n; i++) {
         struct mon_run *const run = b->run = &b->runs[i];
-        if (r->order_us > b->now_us)
+        if (is_later)
             tell_alerts(run, r->order_us);
         const enum qm_folded folded =
             qm_wire_fold(wire, run->core, (enum qm_input)r->lane, &message, symbol);
@@ -291,7 +323,7 @@ static enum err_class fold_one(struct mon_backtest *b, struct qm_wire *wire,
             has_feature = derive(b, &purges->past[r->symbol], &wire->at.bar, &feature);
         if (has_feature)
             (void)qm_core_feature(run->core, symbol, &feature);
-        qm_alerts_inhibit(run->alerts, wire->kill_switch ? MODEL_SIGNALS : 0, r->order_us);
+        qm_alerts_inhibit(run->alerts, wire->kill_switch ? QM_MODEL_SIGNALS : 0, r->order_us);
         if (run->findings.is_out_of_memory)
             return err_set(err, ERR_FATAL, "out of memory");
     }
@@ -313,7 +345,6 @@ static enum err_class fold_all(struct mon_backtest *b, struct qm_wire *wire, str
         if (e != ERR_OK || !is_got)
             break;
         e = fold_one(b, wire, &r, &purges, err);
-        b->now_us = r.order_us;
         progress(b, &r);
     }
     free_purges(&purges);
@@ -327,15 +358,13 @@ static enum err_class fold_all(struct mon_backtest *b, struct qm_wire *wire, str
 /* What is looked at: what was asked for, of what is there. */
 static bool set_range(struct mon_backtest *b)
 {
-    const int64_t first_us = mon_history_first_us(b->history);
-    const int64_t last_us = mon_history_last_us(b->history);
-
-    if (b->from_us < first_us - mon_backtest_bar_us(b))
-        b->from_us = first_us - mon_backtest_bar_us(b);
-    if (b->to_us > last_us)
-        b->to_us = last_us;
-    return mon_history_symbols_n(b->history) > 0 && b->choice.wanted.bar_s > 0 &&
-           b->to_us > b->from_us;
+    if (b->last_us < b->first_us) /* not one of a bar */
+        return false;
+    if (b->from_us < b->first_us - mon_backtest_bar_us(b))
+        b->from_us = b->first_us - mon_backtest_bar_us(b);
+    if (b->to_us > b->last_us)
+        b->to_us = b->last_us;
+    return b->to_us > b->from_us;
 }
 
 int mon_backtest_fold(struct mon_backtest *b)
@@ -350,8 +379,8 @@ int mon_backtest_fold(struct mon_backtest *b)
     if (!set_range(b)) {
         fprintf(stderr,
                 "l2monitor: no records there that were asked for (%" PRIu64 " others, of another "
-                "exchange, bar length, schema version, crypto or time)\n",
-                b->others);
+                "exchange, bar length, schema version, crypto or time; %" PRIu64 " dated ahead)\n",
+                b->others, b->ahead);
         return MON_TOO_LITTLE;
     }
     if (b->purge_bars < 0)

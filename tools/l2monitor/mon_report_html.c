@@ -156,7 +156,7 @@ static bool put_cryptos(const struct mon_backtest *b, struct named *names, uint3
     return is_ok;
 }
 
-enum err_class mon_report_html(const struct mon_backtest *b, FILE *out, struct err *err)
+bool mon_report_html(const struct mon_backtest *b, FILE *out)
 {
     const uint32_t n = qm_core_cryptos(b->runs[0].core);
     struct named *const names = calloc(n + 1, sizeof *names);
@@ -173,5 +173,5 @@ enum err_class mon_report_html(const struct mon_backtest *b, FILE *out, struct e
     fputs(mon_page_behind, out);
     free(report);
     free(names);
-    return is_ok ? ERR_OK : err_set(err, ERR_FATAL, "the page: out of memory or of disk");
+    return is_ok;
 }

@@ -8,6 +8,21 @@
 
 static const char *const actions[] = {"none", "no_l2", "flag", "retrain", "review", "freeze"};
 
+/* Takes `item` over. false: there is none, or no memory. */
+static bool put(json_t *list, json_t *item)
+{
+    return json_array_append_new(list, item) == 0;
+}
+
+/* NULL instead of a list that lacks something. */
+static json_t *whole(json_t *list, bool is_whole)
+{
+    if (is_whole)
+        return list;
+    json_decref(list);
+    return NULL;
+}
+
 static json_t *number(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
@@ -34,11 +49,12 @@ static json_t *count(uint64_t n)
 
 static json_t *records(const struct mon_backtest *b)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "candles",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "candles",
                      count(b->taken[QM_IN_CANDLES]), "bars", count(b->taken[QM_IN_BARS]),
                      "features", count(b->taken[QM_IN_FEATURES]), "features_from_bars",
                      count(b->derived), "predictions", count(b->taken[QM_IN_PREDICTIONS]),
-                     "rollout", count(b->taken[QM_IN_ROLLOUT]), "others", count(b->others));
+                     "rollout", count(b->taken[QM_IN_ROLLOUT]), "others", count(b->others), "ahead",
+                     count(b->ahead));
 }
 
 static json_t *history(const struct mon_backtest *b)
@@ -49,8 +65,8 @@ static json_t *history(const struct mon_backtest *b)
                      "bar_seconds", (int)w->bar_s, "schema_version", w->schema_version,
                      "purge_bars", (int)b->purge_bars, "feature_set", l2_set_name(b->set), "from",
                      time_of(b->from_us), "to", time_of(b->to_us), "first_record",
-                     time_of(mon_history_first_us(b->history)), "cryptos",
-                     (int)mon_history_symbols_n(b->history), "records", records(b));
+                     time_of(b->first_us), "cryptos", (int)mon_history_symbols_n(b->history),
+                     "records", records(b));
 }
 
 /* ---- signals */
@@ -71,12 +87,13 @@ static json_t *cost(const struct mon_findings *f, enum qm_signal signal, enum al
 static json_t *without(const struct mon_run *run, enum qm_signal signal)
 {
     json_t *const list = json_array();
+    bool is_whole = true;
 
-    for (uint32_t c = 0; c < qm_core_cryptos(run->core); c++) {
+    for (uint32_t c = 0; is_whole && c < qm_core_cryptos(run->core); c++) {
         if (!mon_has_value(run, c, signal))
-            json_array_append_new(list, json_string(qm_core_symbol(run->core, c)));
+            is_whole = put(list, json_string(qm_core_symbol(run->core, c)));
     }
-    return list;
+    return whole(list, is_whole);
 }
 
 static json_t *evaluated(const struct mon_run *run, enum qm_signal signal,
@@ -138,28 +155,55 @@ static json_t *run_of(const struct mon_backtest *b, const struct mon_run *run)
 {
     json_t *const signals = json_array(), *const episodes = json_array(),
                   *const overrides = json_array();
+    bool is_whole = true;
 
     for (enum qm_signal signal = 0; signal < QM_SIGNALS; signal++)
-        json_array_append_new(signals, signal_of(b, run, signal));
+        is_whole = put(signals, signal_of(b, run, signal)) && is_whole;
     for (uint32_t i = 0; i < run->findings.episodes_n; i++)
-        json_array_append_new(episodes, episode(run, &run->findings.episodes[i]));
+        is_whole = put(episodes, episode(run, &run->findings.episodes[i])) && is_whole;
     for (unsigned i = 0; i < run->overrides_n; i++)
-        json_array_append_new(overrides, json_string(run->overrides[i]));
-    return json_pack(
+        is_whole = put(overrides, json_string(run->overrides[i])) && is_whole;
+    json_t *const made = json_pack(
         "{s:s?, s:s?, s:o, s:o, s:o, s:o}", "reference", run->reference_file, "reference_version",
         run->reference_file != NULL ? run->reference.version : NULL, "set", overrides, "signals",
         signals, "episodes", episodes, "episodes_left_out", count(run->findings.episodes_lost));
+    return whole(made, is_whole);
+}
+
+static bool is_utf8(const char *text)
+{
+    json_t *const made = text == NULL ? json_null() : json_string(text);
+
+    json_decref(made);
+    return made != NULL;
+}
+
+const char *mon_report_not_utf8(const struct mon_backtest *b)
+{
+    const struct mon_wanted *const w = &b->choice.wanted;
+
+    if (!is_utf8(w->exchange))
+        return w->exchange;
+    if (!is_utf8(w->schema_version))
+        return w->schema_version;
+    for (unsigned i = 0; i < b->runs_n; i++) {
+        if (!is_utf8(b->runs[i].reference_file))
+            return b->runs[i].reference_file;
+    }
+    return NULL;
 }
 
 char *mon_report_json(const struct mon_backtest *b)
 {
     json_t *const runs = json_array();
+    bool is_whole = true;
 
     for (unsigned i = 0; i < b->runs_n; i++)
-        json_array_append_new(runs, run_of(b, &b->runs[i]));
+        is_whole = put(runs, run_of(b, &b->runs[i])) && is_whole;
     json_t *const all = json_pack("{s:i, s:s, s:o, s:o}", "format", 1, "made_by",
                                   "l2monitor " L2FLOW_VERSION, "history", history(b), "runs", runs);
-    char *const text = all == NULL ? NULL : json_dumps(all, JSON_INDENT(1) | JSON_ENSURE_ASCII);
+    char *const text =
+        all == NULL || !is_whole ? NULL : json_dumps(all, JSON_INDENT(1) | JSON_ENSURE_ASCII);
 
     json_decref(all);
     return text;

@@ -46,9 +46,12 @@ static void put_head(const struct mon_backtest *b, FILE *out)
     fprintf(out,
             "records: %" PRIu64 " candles, %" PRIu64 " bars, %" PRIu64 " features (and %" PRIu64
             " made from bars), %" PRIu64 " predictions, %" PRIu64 " of the rollout; %" PRIu64
-            " others left out\n",
+            " others left out",
             b->taken[QM_IN_CANDLES], b->taken[QM_IN_BARS], b->taken[QM_IN_FEATURES], b->derived,
             b->taken[QM_IN_PREDICTIONS], b->taken[QM_IN_ROLLOUT], b->others);
+    if (b->ahead > 0)
+        fprintf(out, "; %" PRIu64 " dated ahead, left out", b->ahead);
+    fprintf(out, "\n");
 }
 
 /* number 0: there is but one */

@@ -11,6 +11,7 @@
 #include "codec/rollout_state.h"
 #include "connect/connect.h"
 #include "mon.h"
+#include "qm_wire.h"
 #include "topics/topics.h"
 
 #include <errno.h>
@@ -21,6 +22,7 @@
 #define POLL_MS 1000
 #define REGISTRY_WAIT_MS 6000 /* a look-up's own deadline, and some */
 #define PROGRESS_US (2 * CLK_US_PER_S)
+#define AHEAD_US_MAX (24 * 3600 * CLK_US_PER_S) /* of the clock here: that of other machines */
 #define BOOTSTRAP_DEFAULT "127.0.0.1:9092"
 
 union mon_value { /* of any record that is read */
@@ -31,19 +33,30 @@ union mon_value { /* of any record that is read */
     struct codec_rollout_state rollout;
 };
 
-void mon_progress(const struct mon_source *source)
+int64_t mon_source_latest_us(void)
+{
+    return clk_wall_us() + AHEAD_US_MAX;
+}
+
+static void tell(const struct mon_source *source, unsigned more_n)
 {
     static int64_t next_us;
     static unsigned long long read_n;
     const int64_t now_us = clk_mono_us();
 
-    read_n++;
+    read_n += more_n;
     if (next_us == 0)
         next_us = now_us + PROGRESS_US;
     if (source->is_quiet || now_us < next_us)
         return;
     next_us = now_us + PROGRESS_US;
-    fprintf(stderr, "l2monitor: %s: %llu records read\n", source->name, read_n);
+    fprintf(stderr, "l2monitor: %s: %llu records read%s\n", source->name, read_n,
+            more_n == 0 ? ", waiting for more" : "");
+}
+
+void mon_progress(const struct mon_source *source)
+{
+    tell(source, 1);
 }
 
 /* ---- ^C */
@@ -110,8 +123,9 @@ static int read_file(const struct mon_source *s, const struct mon_taker *t)
         union mon_value value;
         e = codec_file_next_record(reader, &value, &is_got, &err);
         if (e == ERR_OK && is_got)
-            e = t->take(t->user, codec_file_record(reader), &value, &err);
-        mon_progress(s);
+            e = t->take(t->user, codec_file_record(reader), &value, mon_source_latest_us(), &err);
+        if (is_got)
+            mon_progress(s);
     }
     codec_file_close(reader);
     if (mon_is_stopped())
@@ -146,6 +160,12 @@ static enum err_class decode(const struct mon_source *s, struct codec_reader *re
                                                        : "");
 }
 
+/* As the monitor has it, who leaves out what is later. */
+static int64_t latest_us(const struct bus_reader_record *m)
+{
+    return m->timestamp_us < 0 ? mon_source_latest_us() : m->timestamp_us + QM_AHEAD_US_MAX;
+}
+
 static enum err_class read_all(const struct mon_source *s, const struct codec_record *record,
                                struct bus_reader *from, struct codec_reader *reader,
                                const struct mon_taker *t, struct err *err)
@@ -158,9 +178,10 @@ static enum err_class read_all(const struct mon_source *s, const struct codec_re
             return err->class;
         if (m != NULL && m->value != NULL &&
             (decode(s, reader, m, &value, err) != ERR_OK ||
-             t->take(t->user, record, &value, err) != ERR_OK))
+             t->take(t->user, record, &value, latest_us(m), err) != ERR_OK))
             return err->class;
-        mon_progress(s);
+        if (m != NULL || !is_end)
+            tell(s, m != NULL);
     }
     return ERR_OK;
 }

@@ -16,9 +16,10 @@ struct mon_source {
 /* What is done with each record. */
 struct mon_taker {
     const struct codec_record *const *records; /* which it takes, ends with NULL */
-    /* value: the record's struct, whose views live until it returns. */
+    /* value: the record's struct, whose views live until it returns. latest_us: what speaks of a
+     * later time is dated ahead. */
     enum err_class (*take)(void *user, const struct codec_record *record, const void *value,
-                           struct err *err);
+                           int64_t latest_us, struct err *err);
     void *user;
 };
 
@@ -30,6 +31,8 @@ int mon_source_read(const struct mon_source *source, const struct mon_wanted *wa
 int mon_source_read_pg(const struct mon_source *source, const struct mon_wanted *wanted,
                        const struct mon_taker *taker);
 
+/* The latest time of which a record can speak that has no Kafka timestamp. */
+int64_t mon_source_latest_us(void);
 /* One more record was read: a line on stderr, at most one in two seconds and none when quiet. */
 void mon_progress(const struct mon_source *source);
 

@@ -98,7 +98,7 @@ static enum err_class take_bars(const struct pgc_rows *rows, const char *const s
         if (!unhex(pgc_value(rows, i, 8), sketch, &bar.spread_sketch.n))
             return err_set(err, ERR_REJECT, "%s: a spread_sketch of more than %d bytes", series[1],
                            SKETCH_BYTES_MAX);
-        if (t->take(t->user, &codec_l2_bar_record, &bar, err) != ERR_OK)
+        if (t->take(t->user, &codec_l2_bar_record, &bar, mon_source_latest_us(), err) != ERR_OK)
             return err->class;
     }
     return ERR_OK;
@@ -118,7 +118,7 @@ static enum err_class take_candles(const struct pgc_rows *rows, const char *cons
         candle.low = strtod(pgc_value(rows, i, 3), NULL);
         candle.close = strtod(pgc_value(rows, i, 4), NULL);
         candle.base_volume = strtod(pgc_value(rows, i, 5), NULL);
-        if (t->take(t->user, &codec_candle_record, &candle, err) != ERR_OK)
+        if (t->take(t->user, &codec_candle_record, &candle, mon_source_latest_us(), err) != ERR_OK)
             return err->class;
     }
     return ERR_OK;

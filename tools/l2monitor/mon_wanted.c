@@ -116,8 +116,8 @@ enum err_class mon_choice_judge(struct mon_choice *choice, const struct mon_cand
     bool other[2] = {false};
 
     *ret_wanted = false;
-    if (!mon_wanted_has(w, c->symbol) || c->bar_time_us < w->from_us || /* whole bars alone */
-        c->bar_time_us > w->to_us - c->bar_s * L2_US_PER_S)
+    if (!mon_wanted_has(w, c->symbol) || (c->bar_time_us < w->from_us && !c->is_lasting) ||
+        c->bar_time_us > w->to_us - c->bar_s * L2_US_PER_S) /* whole bars alone */
         return ERR_OK;
     if (match(w->exchange, sizeof w->exchange, choice->was_told[0], c->exchange, "exchanges",
               "--exchange", &other[0], err) != ERR_OK)

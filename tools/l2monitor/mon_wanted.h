@@ -40,6 +40,8 @@ struct mon_candidate {
     struct codec_str exchange, symbol, schema_version; /* the last with data NULL: it has none */
     int64_t bar_time_us;
     int32_t bar_s;
+    bool is_lasting; /* it tells of what comes after it, too: whatever is asked for, from the start
+                      */
 };
 
 /* REJECT: a second exchange, version or bar length where none was named. */

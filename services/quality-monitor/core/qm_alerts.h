@@ -17,6 +17,9 @@
 #define QM_GROUP_MIN 3
 #define QM_GROUP_WITHIN_US (60 * L2_US_PER_S)
 #define QM_MEMBERS_MAX 512
+/* What models do is of no matter while the kill-switch is on: it inhibits these. */
+#define QM_MODEL_SIGNALS                                                                           \
+    (UINT32_C(1) << QM_F1_DRIFT | UINT32_C(1) << QM_DELTA_F1 | UINT32_C(1) << QM_LATCH)
 #define QM_ALL "_all"
 #define QM_ALL_CRYPTO UINT32_MAX
 

@@ -4,6 +4,7 @@ comes from files, from topics or from PostgreSQL; what cannot be judged is said;
 Seen to fail: see each test.
 """
 import base64
+import contextlib
 import datetime
 import hashlib
 import html.parser
@@ -55,9 +56,34 @@ def write(folder, market, events, kinds=LANES):
     return paths
 
 
-def run(*args, code=0, env=None, stderr=None):
-    done = subprocess.run([BIN / "l2monitor", "backtest", *map(str, args)], capture_output=True, text=True, check=False, timeout=240,
-                          env={**os.environ, **(env or {})})
+def rollout(symbol, time_us, is_on):
+    """A RolloutState record."""
+    return {"exchange": l2qm.EXCHANGE, "symbol": symbol, "version": 1, "time": time_us, "incumbent": "no_l2", "challenger": "none",
+            "stage": "idle", "stage_since": None, "effective_arm": "no_l2", "reason": "", "models": [], "kill_switch": is_on,
+            "paused": is_on, "latch_cleared_through": None, "audit_id": 1, "audit_head": ""}
+
+
+def write_rollout(path, states):
+    """A container file of [(symbol, µs, kill_switch), …]; the path."""
+    schema = fastavro.schema.load_schema(str(ROOT / "schemas" / "rollout_state.avsc"))
+    with open(path, "wb") as out:
+        fastavro.writer(out, schema, [rollout(*state) for state in states])
+    return path
+
+
+@contextlib.contextmanager
+def topics(folder):
+    """Topics of one's own: (environment, producer, prefix)."""
+    with l2kafka.shared_or_own(folder / "kafka") as bootstrap:
+        prefix = f"t{random.getrandbits(40):x}."
+        env = {"L2_KAFKA_BOOTSTRAP_SERVERS": bootstrap, "L2_TOPIC_PREFIX": prefix}
+        subprocess.run([BIN / "l2ctl", "topics", "apply"], check=True, capture_output=True, timeout=60, env={**os.environ, **env})
+        yield env, confluent_kafka.Producer(l2live.client(bootstrap)), prefix
+
+
+def run(*args, code=0, env=None, stderr=None, **more):
+    done = subprocess.run([BIN / "l2monitor", "backtest", *map(str, args)], check=False, timeout=240, text=True, errors="surrogateescape",
+                          env={**os.environ, **(env or {})}, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more})
     assert done.returncode == code, f"{done.returncode}, not {code}: {done.stderr}"
     if stderr is not None:
         assert stderr in done.stderr, done.stderr
@@ -287,6 +313,32 @@ class Files(Case):
         self.assertIn("l2_feature_value_oor", {e["signal"] for e in report["runs"][0]["episodes"]})
         self.assertIn("made from bars", by_name(report)["l2_feature_value_oor"]["evaluated"]["note"])
 
+    def test_records_dated_ahead_are_left_out(self):
+        # faults: one bar of 2031 ends the time that is looked at; none of them counted
+        bar_us = self.market.bar_s * US
+        events = [{**next(e for e in self.events if e["kind"] == "b"), "bar": time_us // bar_us}
+                  for time_us in (micros("2051-01-01T00:00:00Z"), time.time() * US + 2 * 86400 * US, 2**63 - 1)]
+        (self.folder / "ahead").mkdir()
+        report = backtest(*self.paths, *write(self.folder / "ahead", self.market, [{**e, "bar": int(e["bar"])} for e in events], "b"), "-r",
+                          self.reference)
+        self.assertEqual(report["history"]["records"].pop("ahead"), 3)
+        report["history"]["records"]["ahead"] = 0
+        self.assertEqual(report, self.report)
+        self.assertIn("; 3 dated ahead, left out", run(*self.paths, self.folder / "ahead" / "l2_bar.avro", "--list", "0").stdout)
+
+    def test_memory_is_bounded_however_many_the_parts(self):
+        # fault: a quarter of a MiB for each part of the temporary file
+        most_kib = []
+        for times in (3, 90):
+            with subprocess.Popen([BIN / "l2monitor", "backtest", *[self.paths[1]] * times, "--memory", "1", "-q", "--json", "-"],
+                                  stdout=subprocess.PIPE, pipesize=4096) as process:  # it waits with most of its report
+                process.stdout.read(1)
+                most_kib.append(int(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{process.pid}/status").read_text())[1]))
+                process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 0)
+        self.assertGreater(self.paths[1].stat().st_size * 90, 30 << 20)
+        self.assertLess(most_kib[1] - most_kib[0], 3 << 10, most_kib)
+
     def test_proposals_side_by_side(self):
         # faults: --set of the second applied to the first; the first's rate for both in the table; a PSI's threshold set in the table alone, not in the reference
         report = backtest(*self.paths, "-r", self.reference, "-r", self.reference, "--set", "l2_kyle_lambda_drift_psi.warn=0.15",
@@ -317,7 +369,8 @@ class Files(Case):
 
 class Sources(Case):
     def test_files_topics_and_postgresql_say_the_same(self):
-        # faults: a month of the table left out; the table's sketches left out; each month's last candle left out; topics read from their end
+        # faults: a month of the table left out; the table's sketches left out; each month's last candle left out; topics read from their end; a bar taken
+        # that had not begun when Kafka took it
         market = l2qm.Market(3, ("AAA", "BBB"), days=100, bar_s=3600, kinds="cb", late=False)
         paths = write(self.folder, market, market.events(), "cb")
         reference = market.write_reference(self.folder / "reference.json")
@@ -339,11 +392,7 @@ class Sources(Case):
             for name, kind in (("candles", "c"), ("bars", "b")):
                 self.assertEqual(got["history"]["records"][name], len({(e["symbol"], e["bar"]) for e in market.events() if e["kind"] == kind}))
             self.assertIn("l2monitor: ", run("postgres", "-c", config, "-r", reference, code=69).stderr)
-        with self.subTest("Kafka"), l2kafka.shared_or_own(self.folder / "kafka") as bootstrap:
-            prefix = f"t{random.getrandbits(40):x}."
-            env = {"L2_KAFKA_BOOTSTRAP_SERVERS": bootstrap, "L2_TOPIC_PREFIX": prefix}
-            subprocess.run([BIN / "l2ctl", "topics", "apply"], check=True, capture_output=True, timeout=60, env={**os.environ, **env})
-            producer = confluent_kafka.Producer(l2live.client(bootstrap))
+        with self.subTest("Kafka"), topics(self.folder) as (env, producer, prefix):
             for event in market.events():
                 value = l2live.encode(l2qm.STEMS[event["kind"]], l2qm.record(market, event))
                 producer.produce(prefix + l2qm.TOPICS[event["kind"]], value, event["symbol"])
@@ -351,9 +400,72 @@ class Sources(Case):
             self.assertEqual(producer.flush(60), 0)
             self.assertEqual(backtest("topics", "-r", reference, env=env), want)
             self.assertEqual(backtest("l2.bars", paths[0], "-r", reference, env=env), want)
+            ahead = {**next(e for e in market.events() if e["kind"] == "b"), "bar": int(time.time()) // market.bar_s + 2}
+            producer.produce(prefix + "l2.bars", l2live.encode("l2_bar", l2qm.record(market, ahead)), "AAA")
+            self.assertEqual(producer.flush(60), 0)
+            got = backtest("topics", "-r", reference, env=env)
+            self.assertEqual(got["history"]["records"]["ahead"], 1)
+            want["history"]["records"]["ahead"] = 1
+            self.assertEqual(got, want)
             producer.produce(prefix + "l2.bars", b"junk", "AAA")
             self.assertEqual(producer.flush(60), 0)
             run("topics", "-r", reference, code=78, env=env, stderr="l2.bars, partition")
+
+
+class Alerts(Case):
+    """The latch, of predictions alone: three bars in a row whose freshness is at P2."""
+
+    def setUp(self):
+        super().setUp()
+        self.market = l2qm.Market(9, ("AAA", "BBB", "CCC"), days=2, kinds="p", calm=True, late=False)
+        self.bar_us = self.market.bar_s * US
+        self.start = self.market.first * self.bar_us
+        self.latched = self.start + 103 * self.bar_us  # when the third bar closes
+
+    def told(self, symbols, states, *args, env=None):
+        """The report, and what it says of the latch's alerts."""
+        events = [{**e, "freshness": 400.0} if 100 <= e["bar"] - self.market.first < 106 else {**e, "freshness": 1.0}
+                  for e in self.market.events() if e["symbol"] in symbols]
+        source = "l2.rollout" if env else write_rollout(self.folder / "rollout.avro", states)
+        report = backtest(*write(self.folder, self.market, events, "p"), source, *args, env=env)
+        self.assertEqual(report["history"]["records"]["rollout"], len(states))
+        self.assertEqual(by_name(report)["l2_latch"]["p2"]["episodes"], len(symbols))
+        return report, by_name(report)["l2_latch"]["alerts"]
+
+    def test_a_group_that_is_inhibited_is_none_of_those_sent(self):
+        # fault: groups counted whatever became of them
+        _, told = self.told(("AAA", "BBB", "CCC"), [])
+        self.assertEqual(told, {"sent": 1, "groups": 1, "grouped": 3, "inhibited": 0})
+        _, told = self.told(("AAA", "BBB", "CCC"), [("AAA", self.start, True)])
+        self.assertEqual(told, {"sent": 0, "groups": 0, "grouped": 0, "inhibited": 4})
+
+    def test_a_change_waits_from_its_own_time_on(self):
+        # fault: from the time of the record before, so that the switch came too late
+        _, told = self.told(("AAA",), [("AAA", self.latched + US // 2, True)])
+        self.assertEqual((told["sent"], told["inhibited"]), (0, 1))
+        _, told = self.told(("AAA",), [("AAA", self.latched + 2 * US, True)])
+        self.assertEqual((told["sent"], told["inhibited"]), (1, 0))
+
+    def test_a_rollout_record_holds_from_before_the_history_on(self):
+        # faults: the time that is looked at begins with it; left out where it lies before the warm-up
+        want, _ = self.told(("AAA",), [])
+        got, told = self.told(("AAA",), [("AAA", micros("2015-01-01T00:00:00Z"), True)])
+        self.assertEqual((told["sent"], told["inhibited"]), (0, 1))
+        for name in ("from", "to", "first_record"):
+            self.assertEqual(got["history"][name], want["history"][name])
+        first = datetime.datetime.fromtimestamp(self.start / US + 86400, datetime.timezone.utc).strftime("%Y-%m-%dT00:00:00Z")
+        got, told = self.told(("AAA",), [("AAA", micros("2015-01-01T00:00:00Z"), True)], "--from", first, "--warm-up", "0")
+        self.assertEqual((told["sent"], told["inhibited"]), (0, 1))
+
+
+    def test_a_rollout_record_dated_ahead_counts_as_of_when_it_came(self):
+        # fault: as of its own time, so that the switch is not obeyed
+        state = "AAA", micros("2051-01-01T00:00:00Z"), True
+        with topics(self.folder) as (env, producer, prefix):
+            producer.produce(prefix + "l2.rollout", l2live.encode("rollout_state", rollout(*state)), "AAA", timestamp=self.start // 1000)
+            self.assertEqual(producer.flush(60), 0)
+            _, told = self.told(("AAA",), [state], env=env)
+        self.assertEqual((told["sent"], told["inhibited"]), (0, 1))
 
 
 class Page(html.parser.HTMLParser):
@@ -473,6 +585,7 @@ class Errors(Case):
         other = json.loads(reference.read_text()) | {"exchange": "elsewhere"}
         (self.folder / "other.json").write_text(json.dumps(other))
         (self.folder / "none.json").write_text("{")
+        latin = shutil.copy(reference, self.folder / "nam\udce9.json")
         for args, code, words in (
                 ((), 64, "history from where?"),
                 ((self.folder / "gone.avro",), 66, "gone.avro: No such file"),
@@ -497,11 +610,34 @@ class Errors(Case):
                 ((bars, "-r", reference, "--set", "l2_leakage_proof.p2=1"), 64, "stored history does not tell"),
                 ((bars, "--set", "l2_agreement.warn=1", "-r", reference), 64, "--set goes behind"),
                 ((bars, "--json", self.folder / "no" / "x.json"), 74, "No such file"),
+                ((bars, "--bar-seconds", "7200"), 64, "--bar-seconds 7200: not 60 to 3600"),
+                ((bars, "-r", latin, "--json", "-"), 64, "nam\udce9.json: not UTF-8"),
+                ((bars, "-r", latin, "--html", self.folder / "x.html"), 64, "nam\udce9.json: not UTF-8"),
+                ((bars, "--schema-version", "v\udce9", "--json", "-"), 64, "v\udce9: not UTF-8"),
                 ((bars, "--memory", "0"), 64, "--memory 0")):
             with self.subTest(args=args):
                 run(*args, code=code, stderr=words)
         self.assertEqual(sorted(p.name for p in self.folder.iterdir() if p.suffix == ".tmp"), [])
         self.assertEqual(backtest(candles, bars, "-r", reference)["history"]["cryptos"], 1)
+        self.assertIn("nam\udce9.json, version ref-1", run(candles, bars, "-r", latin).stdout)
+
+    def test_a_report_that_is_lost_is_told(self):
+        # faults: the last flush alone asked, which has nothing left to write; no word of why; a page's own error taken for want of memory
+        market = l2qm.Market(5, ("AAA",), days=3, kinds="b")
+        (bars,) = write(self.folder, market, market.events(), "b")
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            for args in (("--json", "-"), ("--json", "-", "-q"), (), ("--list", "0")):
+                with self.subTest(args=args):
+                    run(bars, *args, code=74, stderr="l2monitor: stdout: No space left on device", stdout=full)
+            for command in (("completion", "bash"), ("reference", bars, "--days-min", "1", "-o", self.folder / "r.json")):
+                with self.subTest(command=command):
+                    done = subprocess.run([BIN / "l2monitor", *command], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+                    self.assertEqual((done.returncode, done.stderr[-51:]), (74, "l2monitor: stdout: No space left on device\n"[-51:]))
+        for name in ("html", "json"):
+            path = self.folder / f"report.{name}"
+            (self.folder / f"report.{name}.tmp").symlink_to("/dev/full")
+            run(bars, f"--{name}", path, code=74, stderr=f"l2monitor: {path}: No space left on device")
+            self.assertEqual(list(self.folder.glob("report.*")), [])
 
     def test_no_place_for_the_temporary_file(self):
         # fault: what is in memory taken for all
