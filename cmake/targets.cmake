@@ -1,7 +1,7 @@
 # l2flow_library(NAME SOURCES … [LINK …])       common/NAME, service cores: a static library l2_NAME
 # l2flow_binary(NAME SOURCES … [LINK …])        a program in build/<preset>/bin
 # l2flow_test(LABEL NAME SOURCES … [LINK …])    a cmocka test; its ctest label is its folder under tests/
-# l2flow_script_test(LABEL NAME COMMAND … [TIMEOUT s])   a test that is a script: ${L2FLOW_PYTHON} file.py …
+# l2flow_script_test(LABEL NAME COMMAND … [TIMEOUT s] [PROPERTIES key value …])   a test that is a script: ${L2FLOW_PYTHON} file.py …
 #     environment: L2FLOW_BIN (programs), L2FLOW_BUILD, L2FLOW_PYTHON, PYTHONPATH with tests/support (import l2kafka)
 # Either test may end with 77 for "skipped".
 include(CMakeParseArguments)
@@ -45,7 +45,7 @@ function(l2flow_test label name)
 endfunction()
 
 function(l2flow_script_test label name)
-    cmake_parse_arguments(A "" "TIMEOUT" "COMMAND" ${ARGN})
+    cmake_parse_arguments(A "" "TIMEOUT" "COMMAND;PROPERTIES" ${ARGN})
     if(L2FLOW_FUZZ)
         return()
     endif()
@@ -57,5 +57,6 @@ function(l2flow_script_test label name)
     endif()
     add_test(NAME ${name} COMMAND ${A_COMMAND} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES LABELS ${label} TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77
-        ENVIRONMENT "L2FLOW_BIN=${CMAKE_BINARY_DIR}/bin;L2FLOW_BUILD=${CMAKE_BINARY_DIR};L2FLOW_PYTHON=${L2FLOW_PYTHON};PYTHONPATH=${CMAKE_SOURCE_DIR}/tests/support")
+        ENVIRONMENT "L2FLOW_BIN=${CMAKE_BINARY_DIR}/bin;L2FLOW_BUILD=${CMAKE_BINARY_DIR};L2FLOW_PYTHON=${L2FLOW_PYTHON};PYTHONPATH=${CMAKE_SOURCE_DIR}/tests/support"
+        ${A_PROPERTIES})
 endfunction()
