@@ -10,9 +10,6 @@
 #define LAST_POLLS 16 /* more than a fenced member has waiting: errors and one rebalance */
 #define API_KEY_END_TXN 26
 
-#define ALONE_US                                                                                   \
-    INT64_C(5000000) /* an outage of this length is nothing that mends itself at once */
-#define ADDRESSES_BYTES_MAX 4096 /* a setting's value is no longer */
 #define LEVEL_ERROR 3 /* syslog's */
 #define LEVEL_NOTICE 5
 
@@ -60,34 +57,6 @@ void client_log(const struct client *client, int level, const char *format, ...)
 bool client_connected(const struct client *client)
 {
     return atomic_load_explicit(&client->brokers_up, memory_order_relaxed) != 0;
-}
-
-/*
- * A broker that has come back and is not yet let in by its controller answers that there are
- * topics and no brokers. librdkafka 2.14.2 takes it by its word, forgets the last address it has
- * and asks nobody ever again (its issue 5301): the addresses are given to it anew.
- */
-void client_tend(struct client *client, rd_kafka_t *rk)
-{
-    if (client_connected(client)) {
-        client->alone_us = 0;
-        return;
-    }
-    const int64_t now_us = clk_mono_us();
-    char addresses[ADDRESSES_BYTES_MAX];
-    size_t size = sizeof addresses;
-
-    if (client->alone_us == 0) {
-        client->alone_us = now_us;
-        client->tend_us = now_us + ALONE_US;
-    }
-    if (now_us < client->tend_us)
-        return;
-    /* half as often the longer it lasts: librdkafka keeps a note of each */
-    client->tend_us = now_us + (now_us - client->alone_us);
-    if (rd_kafka_conf_get(rd_kafka_conf(rk), "bootstrap.servers", addresses, &size) ==
-        RD_KAFKA_CONF_OK)
-        (void)rd_kafka_brokers_add(rk, addresses);
 }
 
 static void tell_limited(struct client *client, int level, const char *kind, const char *from,
@@ -492,11 +461,7 @@ enum err_class client_class(rd_kafka_resp_err_t code)
     case RD_KAFKA_RESP_ERR__WAIT_COORD:
     case RD_KAFKA_RESP_ERR__WAIT_CACHE:
     case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-    case RD_KAFKA_RESP_ERR__DESTROY_BROKER: /* it was asked through a broker that is forgotten */
     case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
-    case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
-    case RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH: /* the leader has not heard of it yet */
-    case RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE:
     case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
     case RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT:
     case RD_KAFKA_RESP_ERR_BROKER_NOT_AVAILABLE:

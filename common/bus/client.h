@@ -39,7 +39,6 @@ struct client {
     int64_t begun_us; /* when the handle was made */
     atomic_bool was_connected;
     atomic_bool fatal; /* librdkafka raised a fatal error: rd_kafka_fatal_error tells it */
-    int64_t alone_us, tend_us; /* client_tend's: since when, and when to act; 0: connected */
     atomic_ullong brokers_up; /* bit (broker id mod 64): connected and usable */
     atomic_uint end_txn_sent; /* EndTxn requests that went out … */
     atomic_uint end_txn_lost; /* … and those whose answer never came */
@@ -77,8 +76,6 @@ void client_end_member(struct client *client, rd_kafka_t *rk);
 /* Consumes conf. */
 enum err_class client_start(struct client *client, rd_kafka_type_t type, rd_kafka_conf_t *conf,
                             rd_kafka_t **ret_rk, struct err *err) MUST_CHECK;
-/* To be called by its owner's thread, as often as it polls: see there. */
-void client_tend(struct client *client, rd_kafka_t *rk);
 /* Another one like conf, as rd_kafka_new consumes them; rd_kafka_conf_dup forgets interceptors. */
 rd_kafka_conf_t *client_conf_dup(struct client *client, const rd_kafka_conf_t *conf);
 void client_init(struct client *client, bus_log_fn log, void *log_user);

@@ -393,7 +393,6 @@ static void on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t code,
                lost ? " (lost)" : "");
     /* Answered, a revocation after such a stop would make this member join again and throw its
      * successor out. */
-    client_tend(&c->client, c->rk);
     if (watch_expired(c->watch)) {
         c->failed = client->unanswered = true;
         (void)watch_err(c->watch, &c->failure);

@@ -217,7 +217,6 @@ static void wait_for_news(struct bus_merge *m, int timeout_ms)
     uint64_t count;
 
     (void)rd_kafka_poll(m->rk, 0);
-    client_tend(&m->client, m->rk);
     if (poll(&fd, 1, timeout_ms) > 0)
         (void)!read(m->event_fd, &count, sizeof count);
 }

@@ -210,7 +210,6 @@ static enum err_class serve(struct bus *bus, struct err *err)
         (void)client_fatal(&bus->client, bus->consumer, bus->group_id, &failure);
         return loop_fail(bus, &failure, err);
     }
-    client_tend(&bus->client, bus->consumer);
     if (UNLIKELY(watch_expired(bus->watch))) {
         (void)watch_err(bus->watch, &failure);
         return loop_fail(bus, &failure, err);

@@ -136,7 +136,6 @@ static enum err_class news(struct bus_producer *p, struct err *err)
 enum err_class bus_producer_poll(struct bus_producer *p, int timeout_ms, struct err *err)
 {
     (void)rd_kafka_poll(p->rk, timeout_ms);
-    client_tend(&p->client, p->rk);
     return news(p, err);
 }
 

@@ -161,7 +161,6 @@ static void refill(struct bus_reader *r, int timeout_ms)
     record_release(r->messages, &r->messages_n);
     r->next = 0;
     (void)rd_kafka_poll(r->rk, 0);
-    client_tend(&r->client, r->rk);
     r->messages_n = record_batch(r->queue, r->messages, READER_BATCH_MAX);
     if (r->messages_n == 0 && timeout_ms > 0)
         r->messages_n = record_wait(r->queue, r->messages, READER_BATCH_MAX, timeout_ms);

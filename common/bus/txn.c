@@ -191,7 +191,6 @@ enum err_class bus_txn_commit(struct bus_txn *t, int timeout_ms, struct err *err
             return err_set(err, ERR_RETRY, "commit: still under way: is the broker there?");
         if (e == ERR_RETRY)
             (void)rd_kafka_poll(t->rk, BACKOFF_MS);
-        client_tend(&t->client, t->rk);
     }
     return ERR_OK;
 }

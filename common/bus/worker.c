@@ -160,7 +160,6 @@ static enum verdict step(struct worker *w, const char *name, step_fn call)
     int backoff_ms = BACKOFF_MS_MIN;
 
     for (;;) {
-        client_tend(&w->client, w->producer);
         const int64_t before_us = clk_mono_us();
         const enum verdict v = judge(w, name, call(w));
         const int64_t now_us = clk_mono_us();
@@ -554,10 +553,8 @@ static void *thread_main(void *user)
         if (w->state != JOB_READY) {
             const struct timespec until = mono_in(IDLE_POLL_MS);
 
-            if (pthread_cond_timedwait(&w->work, &w->lock, &until) != 0 && w->producer != NULL) {
-                client_tend(&w->client, w->producer);
+            if (pthread_cond_timedwait(&w->work, &w->lock, &until) != 0 && w->producer != NULL)
                 (void)rd_kafka_poll(w->producer, 0); /* error callbacks: it may be fenced already */
-            }
             continue;
         }
         w->state = JOB_RUNNING;

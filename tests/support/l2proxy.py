@@ -13,7 +13,6 @@ import threading
 import time
 
 LIST_OFFSETS = 2
-METADATA = 3
 OFFSET_FETCH = 9
 END_TXN = 26
 ADD_OFFSETS_TO_TXN = 25
@@ -68,40 +67,6 @@ def fail_with(code):
     return action
 
 
-def without_brokers(link, frame):
-    """The answer on METADATA names the topics and no broker, as that of a broker which the controller has not let in yet."""
-    version = struct.unpack_from(">h", frame, 2)[0]
-    if not 9 <= version <= 13:
-        raise ValueError(f"Metadata v{version}: only the flexible versions are known here")
-    link.altered[correlation(frame)] = drop_brokers
-    return frame
-
-
-def drop_brokers(answer):
-    """Of an answer: correlation, tags, throttle, then a compact array of (id, host, port, rack, tags)."""
-    at = 4 + 1 + 4
-    n, at = varint(answer, at)
-    begin = 4 + 1 + 4
-    for _ in range(n - 1):
-        at += 4
-        for fixed in (4, 0):  # host and port, rack
-            size, at = varint(answer, at)
-            at += max(size - 1, 0) + fixed
-        tags, at = varint(answer, at)
-        assert tags == 0
-    return answer[:begin] + b"\x01" + answer[at:]
-
-
-def varint(data, at):
-    value = shift = 0
-    while True:
-        value |= (data[at] & 0x7F) << shift
-        shift += 7
-        at += 1
-        if data[at - 1] < 0x80:
-            return value, at
-
-
 def correlation(frame):
     return struct.unpack_from(">i", frame, 4)[0]
 
@@ -130,7 +95,6 @@ class Link:
     def __init__(self, proxy, client, broker):
         self.proxy, self.client, self.broker = proxy, client, broker
         self.lost = set()
-        self.altered = {}  # correlation: what becomes of the answer
         self.cut = False
         with proxy.lock:
             proxy.links.add(self)
@@ -179,8 +143,6 @@ class Link:
                 if self.cut:
                     break
                 continue
-            if number in self.altered:
-                frame = self.altered.pop(number)(frame)
             try:
                 self.answer(frame)
             except OSError:

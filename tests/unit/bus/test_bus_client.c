@@ -200,8 +200,6 @@ static void classes(void **state)
     assert_int_equal(client_class(RD_KAFKA_RESP_ERR_NO_ERROR), ERR_OK);
     assert_int_equal(client_class(RD_KAFKA_RESP_ERR__TRANSPORT), ERR_RETRY);
     assert_int_equal(client_class(RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS), ERR_RETRY);
-    assert_int_equal(client_class(RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH), ERR_RETRY);
-    assert_int_equal(client_class(RD_KAFKA_RESP_ERR__DESTROY_BROKER), ERR_RETRY);
     assert_int_equal(client_class(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS), ERR_REJECT);
     assert_int_equal(client_class(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED), ERR_REJECT);
     assert_int_equal(client_class(RD_KAFKA_RESP_ERR__FENCED), ERR_FATAL);
