@@ -273,7 +273,7 @@ static bool is_wanted(struct sink_thread *t, const struct sink_note *note)
 
     if (t->style.kind != SINK_ALERTMANAGER)
         return wanted;
-    /* what another alert speaks for now has to end where it was told of */
+    /* where it was told of alone, it has to end, though by now another alert speaks for it */
     const bool ends = !wanted && firing_has(&t->firing, note->alert->key);
     firing_put(&t->firing, note->alert, note->time_us, note->partition, SINKS_RESOLVED_US);
     return wanted || ends;

@@ -20,6 +20,7 @@
 #define LOOKUP_MS 3600000
 /* Beyond the transaction's time-out: the broker looks for what timed out every 10 s. */
 #define LOOKUP_PATIENCE_US INT64_C(20000000)
+#define LOOKUP_STEP_US_MAX INT64_C(1000000) /* of it, from one look to the next */
 #define LEVEL_ERROR 3
 #define LEVEL_WARNING 4
 #define LEVEL_NOTICE 5
@@ -517,17 +518,19 @@ static enum err_class take_answers(struct bus *bus, struct err *err)
  * librdkafka 2.14.2 can leave a request to a coordinator lying for good: it waits for news of a
  * connection that has none to tell (its issue 5511, and a broker that was killed and came back).
  * The request cannot be taken back (see LOOKUP_MS): the process is to start anew. While no broker
- * is connected, it is the outage that is waited out.
+ * is connected, it is the outage that is waited out. Nor does time count in which nobody looked,
+ * while a partition was restored, say: the answer may lie there.
  */
 static enum err_class check_lookup(struct bus *bus, struct err *err)
 {
     const int64_t now_us = clk_mono_us();
     const int64_t patience_us = INT64_C(1000) * bus->transaction_timeout_ms + LOOKUP_PATIENCE_US;
+    const int64_t step_us = now_us - bus->lookup_seen_us;
 
     if (bus->lookups == 0)
         bus->lookup_waited_us = 0;
     else if (bus->lookup_open && client_connected(&bus->client))
-        bus->lookup_waited_us += now_us - bus->lookup_seen_us;
+        bus->lookup_waited_us += step_us < LOOKUP_STEP_US_MAX ? step_us : LOOKUP_STEP_US_MAX;
     bus->lookup_seen_us = now_us;
     if (bus->lookup_waited_us < patience_us)
         return ERR_OK;

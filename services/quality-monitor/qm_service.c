@@ -471,8 +471,9 @@ static enum err_class commit(struct service *s, struct err *err)
             return ERR_OK; /* what is not committed comes out again after the next start */
     }
     if (e != ERR_OK) {
-        /* one that fails sooner was fenced: another monitor is there, and it would be a duel */
-        s->is_lost = clk_mono_us() - begin_us >= TRANSACTION_MS * INT64_C(1000);
+        /* one that fails sooner was fenced: another monitor is there, and it would be a duel; what
+         * will never be taken is refused in the next life, too */
+        s->is_lost = e == ERR_FATAL && clk_mono_us() - begin_us >= TRANSACTION_MS * INT64_C(1000);
         return err_set(err, ERR_FATAL, "%s", err->text);
     }
     s->committed_mono_us = clk_mono_us();
@@ -738,6 +739,7 @@ static enum err_class run(struct svc *svc, void *options, struct err *err)
             return e;
         log_event(LOG_WARN, "begins_anew", "why", LOG_STR, err->text, NULL);
         svc_ready(svc, false);
+        metrics_set(svc_metrics(svc), M_CAUGHT_UP, 0, 0);
         metrics_add(svc_metrics(svc), M_ANEW, 0, 1);
     }
 }
